@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The drainer's life.
+ *
+ *   keeper's messages (settings, descriptors) -> lanes opened, former recipes taken over
+ *   -> worker: database opened, migrated, days prepared -> READY -> (keeper attaches) -> recording
+ *   -> END: cut what is there, settle it, close the last second, say goodbye -> handles closed, loop empty, memory free
+ *
+ * Shutdown is always that order: stop producing, drain, flush, wait for the sink, close handles, uv_loop_close() == 0.
+ */
+#include "recorder/process/drainer.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+
+#include "recorder/core/log.h"
+#include "recorder/core/util.h"
+#include "recorder/process/keeper.h"
+
+#define BACKSTOP_MS 100
+#define OWN_SCAN_MS 50
+
+static void finish(struct drainer *d);
+
+const char *drainer_state_name(const struct drainer *d)
+{
+	static const char *const names[] = {"starting", "recording", "draining", "stopping"};
+
+	return names[d->state];
+}
+
+/* ---- timers --------------------------------------------------------------------------------------------------- */
+
+static void check_clock(struct drainer *d)
+{
+	struct clock_sample sample = clock_sample();
+
+	for (unsigned i = 0; i < d->nlanes; i++)
+		lane_check_clock(&d->lanes[i], &sample, false);
+}
+
+static void check_count(struct drainer *d)
+{
+	uint64_t stored = 0;
+
+	for (unsigned i = 0; i < d->nlanes; i++)
+		stored += d->lanes[i].stored.packets;
+	if (!d->settings->count || d->enough_sent || stored < d->settings->count)
+		return;
+	d->enough_sent = true;
+	link_send(d->link, LINK_ENOUGH, 0, NULL, 0, -1);
+}
+
+static void on_second(uv_timer_t *timer)
+{
+	struct drainer *d = timer->data;
+	static unsigned ticks;
+
+	check_clock(d);
+	if (d->state != DRAINER_RECORDING && d->state != DRAINER_ENDING)
+		return;
+	upstream_check_days(d);
+	if (++ticks % 10 == 0)
+		addresses_refresh(d);
+	book_horizon(d);
+}
+
+static void on_backstop(uv_timer_t *timer)
+{
+	struct drainer *d = timer->data;
+
+	pipeline_tick(d);
+	check_count(d);
+}
+
+static void on_own_scan(uv_timer_t *timer)
+{
+	own_scan(timer->data);
+}
+
+static void arm_step(struct drainer *d)
+{
+	struct itimerspec never = {.it_value = {.tv_sec = (time_t)1 << 40}};
+
+	timerfd_settime(d->step_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
+}
+
+/* The wall clock was set: ECANCELED is how timerfd says so. */
+static void on_step(uv_poll_t *poll, int status, int events)
+{
+	struct drainer *d = poll->data;
+	uint64_t expired;
+
+	(void)status;
+	(void)events;
+	if (read(d->step_fd, &expired, sizeof(expired)) < 0 && errno == EAGAIN)
+		return;
+	arm_step(d);
+	check_clock(d);
+}
+
+static int discard_bell(void *context, void *data, size_t len)
+{
+	(void)context;
+	(void)data;
+	(void)len;
+	return 0;
+}
+
+static void on_bell(uv_poll_t *poll, int status, int events)
+{
+	struct lane *lane = poll->data;
+
+	(void)status;
+	(void)events;
+	ring_buffer__consume(lane->bell);
+	pipeline_tick(lane->drainer);
+}
+
+/* ---- handles --------------------------------------------------------------------------------------------------- */
+
+static int open_bells(struct drainer *d)
+{
+	for (unsigned i = 0; i < d->nlanes; i++) {
+		struct lane *lane = &d->lanes[i];
+
+		lane->bell = ring_buffer__new(lane->map_fd[CAPTURE_BELL], discard_bell, NULL, NULL);
+		if (!lane->bell)
+			return -errno;
+		lane->bell_poll.data = lane;
+		uv_poll_init(&d->loop, &lane->bell_poll, ring_buffer__epoll_fd(lane->bell));
+		uv_poll_start(&lane->bell_poll, UV_READABLE, on_bell);
+	}
+	return 0;
+}
+
+static int open_handles(struct drainer *d)
+{
+	uint16_t port;
+
+	d->busy.data = d->backstop.data = d->second.data = d->own_scan.data = d->deadline.data = d;
+	uv_timer_init(&d->loop, &d->busy);
+	uv_timer_init(&d->loop, &d->backstop);
+	uv_timer_init(&d->loop, &d->second);
+	uv_timer_init(&d->loop, &d->own_scan);
+	uv_timer_init(&d->loop, &d->deadline);
+	d->handles_open = true;
+	uv_timer_start(&d->backstop, on_backstop, BACKSTOP_MS, BACKSTOP_MS);
+	uv_timer_start(&d->second, on_second, 1000, 1000);
+	if (db_ports(d->db, &port, 1))
+		uv_timer_start(&d->own_scan, on_own_scan, 1, OWN_SCAN_MS);
+	d->step_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (d->step_fd >= 0) {
+		d->step.data = d;
+		d->stepping = uv_poll_init(&d->loop, &d->step, d->step_fd) == 0;
+		arm_step(d);
+		if (d->stepping)
+			uv_poll_start(&d->step, UV_READABLE, on_step);
+	}
+	return open_bells(d);
+}
+
+static void close_if_open(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void close_handles(struct drainer *d)
+{
+	/* Flights and puts free themselves in their close callbacks: they are closed by those who own them. */
+	if (d->handles_open) {
+		close_if_open((uv_handle_t *)&d->busy, NULL);
+		close_if_open((uv_handle_t *)&d->backstop, NULL);
+		close_if_open((uv_handle_t *)&d->second, NULL);
+		close_if_open((uv_handle_t *)&d->own_scan, NULL);
+		close_if_open((uv_handle_t *)&d->deadline, NULL);
+	}
+	if (d->stepping)
+		close_if_open((uv_handle_t *)&d->step, NULL);
+	for (unsigned i = 0; i < d->nlanes; i++)
+		if (d->lanes[i].bell_poll.data)
+			close_if_open((uv_handle_t *)&d->lanes[i].bell_poll, NULL);
+	close_if_open((uv_handle_t *)&d->link_poll, NULL);
+	control_close(d);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------- */
+
+void drainer_summary(const struct drainer *d, struct link_summary *summary)
+{
+	memset(summary, 0, sizeof(*summary));
+	summary->complete = d->sink_ready && book_idle(d);
+	for (unsigned i = 0; i < d->nlanes; i++) {
+		const struct lane *lane = &d->lanes[i];
+
+		for (unsigned s = 0; s < REC_SIDES; s++) {
+			struct rec_count side[REC_TERMS];
+
+			if (!lane->sides[s].present)
+				continue;
+			balance_now(&lane->sides[s].balance, side);
+			for (unsigned t = 0; t < REC_TERMS; t++) {
+				summary->term[t].packets += side[t].packets;
+				summary->term[t].bytes += side[t].bytes;
+			}
+		}
+		summary->stored += lane->stored.packets;
+		if (!pipeline_idle(lane))
+			summary->complete = 0;
+	}
+	if (!d->attached && !d->final_horizon)
+		summary->complete = 0;
+	summary->waiting = summary->term[REC_PUBLISHED].packets - summary->stored;
+}
+
+/* Everything that can be stored is: says so, closes. Called whenever something has landed. */
+void drainer_check_end(struct drainer *d)
+{
+	bool settled = true;
+
+	if (d->state != DRAINER_ENDING || d->working)
+		return;
+	if (d->sink_ready && !db_cancelled(d->db)) {
+		for (unsigned i = 0; i < d->nlanes; i++)
+			settled = settled && pipeline_idle(&d->lanes[i]);
+		if (!settled)
+			return;
+		if (!d->attached && !d->final_horizon) {
+			book_horizon(d);
+			return;
+		}
+		book_rows(d);
+		if (d->working || !book_idle(d))
+			return;
+	}
+	finish(d);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct drainer *d = timer->data;
+
+	log_warn("time is up: what is not stored stays in the rings");
+	d->sink->cancel(d->sink);
+	db_cancel(d->db);
+	drainer_check_end(d);
+}
+
+static void end_begins(struct drainer *d, uint32_t seconds)
+{
+	if (d->state == DRAINER_ENDING || d->state == DRAINER_CLOSING)
+		return;
+	d->state = DRAINER_ENDING;
+	/* A second of the time that was given is for the last command to come back. */
+	uv_timer_start(&d->deadline, on_deadline, seconds > 2 ? (seconds - 2) * 1000 : 500, 0);
+	book_event(d, NULL, d->attached ? "leave" : "stop",
+		   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
+	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER)
+		db_cancel(d->db);
+	/* Capture goes on behind us: store what was there at this moment, the rest is the next process's. */
+	for (unsigned i = 0; d->attached && i < d->nlanes; i++)
+		for (unsigned r = 0; r < d->lanes[i].nrings; r++)
+			d->lanes[i].rings[r].limit = ring_head(&d->lanes[i].rings[r]);
+	pipeline_tick(d);
+	book_horizon(d);
+	drainer_check_end(d);
+}
+
+static void finish(struct drainer *d)
+{
+	struct link_summary summary;
+
+	if (d->state == DRAINER_CLOSING)
+		return;
+	drainer_summary(d, &summary);
+	d->state = DRAINER_CLOSING;
+	link_send(d->link, LINK_ENDED, (uint32_t)d->exit_status, &summary, sizeof(summary), -1);
+	for (unsigned i = 0; i < d->nlanes; i++)
+		pipeline_drop(&d->lanes[i]);
+	book_drop(d);
+	close_handles(d);
+}
+
+/* It cannot go on: said already. Ends as soon as no worker has anything of ours. */
+void drainer_fail(struct drainer *d)
+{
+	d->exit_status = 1;
+	link_send(d->link, LINK_FAILED, 1, NULL, 0, -1);
+	d->state = DRAINER_ENDING;
+	if (d->db)
+		db_cancel(d->db);
+	drainer_check_end(d);
+}
+
+/* ---- the keeper's messages ------------------------------------------------------------------------------------- */
+
+static void print_counters(const struct drainer *d)
+{
+	struct link_summary s;
+
+	drainer_summary(d, &s);
+	log_at(LOG_INFO, "seen %llu, stored %llu, waiting %llu, filtered %llu, lost %llu; database %s, %.1f ms",
+	       (unsigned long long)s.term[REC_SEEN].packets, (unsigned long long)s.stored,
+	       (unsigned long long)s.waiting,
+	       (unsigned long long)(s.term[REC_FILTERED_OWN].packets + s.term[REC_FILTERED_EXPR].packets),
+	       (unsigned long long)(s.term[REC_LOST_RING_FULL].packets + s.term[REC_LOST_CONTENDED].packets +
+				    s.term[REC_LOST_NO_RING].packets + s.term[REC_LOST_UNREADABLE].packets),
+	       d->away_since ? "away" : "ok", (double)d->latency_ns / 1e6);
+}
+
+static void reload(struct drainer *d, const struct link_message *message)
+{
+	struct settings *fresh = calloc(1, sizeof(*fresh));
+	struct settings_problem problem;
+	bson_t document;
+
+	if (!fresh || !bson_init_static(&document, message->payload, message->len) ||
+	    settings_from_bson(fresh, &document, &problem)) {
+		log_error("the reloaded settings cannot be read");
+		free(fresh);
+		return;
+	}
+	/* What can change while it runs; the keeper has said what cannot. Batches under way read no setting. */
+	d->settings->batch_packets = fresh->batch_packets;
+	d->settings->batch_age_ms = fresh->batch_age_ms;
+	d->settings->in_flight = fresh->in_flight;
+	d->settings->on_outage = fresh->on_outage;
+	d->settings->count = fresh->count;
+	log_set_level(settings_log_level(fresh));
+	{
+		struct settings_list home = d->settings->home;
+
+		d->settings->home = fresh->home;
+		fresh->home = home;
+	}
+	settings_free(fresh);
+	free(fresh);
+	addresses_refresh(d);
+	log_info("settings reloaded");
+	book_event(d, NULL, "configuration", "settings were reloaded", NULL);
+}
+
+static void handle(struct drainer *d, struct link_message *message)
+{
+	switch (message->type) {
+	case LINK_ATTACHED:
+		d->attached = message->arg;
+		if (d->attached)
+			for (unsigned i = 0; i < d->nlanes; i++) {
+				struct lane *lane = &d->lanes[i];
+
+				if (lane->started)
+					continue;
+				lane->started = true;
+				book_event(d, lane, lane->info.resumed ? "resume" : "start",
+					   lane->info.resumed ? "a new process takes over the capture"
+							      : "capture begins", NULL);
+			}
+		break;
+	case LINK_END:
+		end_begins(d, message->arg);
+		break;
+	case LINK_DUMP:
+		print_counters(d);
+		break;
+	case LINK_RELOAD:
+		reload(d, message);
+		break;
+	default:
+		log_warn("message %u of the keeper is not known", message->type);
+		break;
+	}
+	if (message->fd >= 0)
+		close(message->fd);
+}
+
+static void on_link(uv_poll_t *poll, int status, int events)
+{
+	struct drainer *d = poll->data;
+	static struct link_message message;
+	int n;
+
+	(void)status;
+	(void)events;
+	n = link_receive(d->link, &message);
+	if (n == -EAGAIN)
+		return;
+	if (n > 0) {
+		handle(d, &message);
+		return;
+	}
+	uv_poll_stop(poll);
+	log_warn("the keeper is gone: storing what is here; capture goes on, `record` takes it up");
+	end_begins(d, 10);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------------------------- */
+
+static int add_lane(struct drainer *d, const struct link_message *message)
+{
+	struct lane *lanes = realloc(d->lanes, (d->nlanes + 1) * sizeof(*lanes));
+	struct lane *lane;
+	unsigned places;
+
+	if (!lanes)
+		return -ENOMEM;
+	d->lanes = lanes;
+	lane = &lanes[d->nlanes];
+	memset(lane, 0, sizeof(*lane));
+	if (message->len != sizeof(lane->info))
+		return -EBADMSG;
+	memcpy(&lane->info, message->payload, sizeof(lane->info));
+	for (unsigned i = 0; i < CAPTURE_MAPS; i++)
+		lane->map_fd[i] = -1;
+	places = REC_SIDES * lane->info.cpus;
+	lane->ring_fd = malloc(places * sizeof(*lane->ring_fd));
+	if (!lane->ring_fd)
+		return -ENOMEM;
+	for (unsigned i = 0; i < places; i++)
+		lane->ring_fd[i] = -1;
+	d->nlanes++;
+	return 0;
+}
+
+static int take_descriptor(struct drainer *d, struct link_message *message)
+{
+	struct lane *lane = d->nlanes ? &d->lanes[d->nlanes - 1] : NULL;
+	unsigned place;
+
+	if (!lane || message->fd < 0)
+		return -EBADMSG;
+	if (message->type == LINK_MAP) {
+		if (message->arg >= CAPTURE_MAPS)
+			return -EBADMSG;
+		lane->map_fd[message->arg] = TAKE_FD(message->fd);
+		return 0;
+	}
+	place = (message->arg >> 16) * lane->info.cpus + (message->arg & 0xffff);
+	if (place >= REC_SIDES * lane->info.cpus)
+		return -EBADMSG;
+	lane->ring_fd[place] = TAKE_FD(message->fd);
+	return 0;
+}
+
+static int take_settings(struct drainer *d, const struct link_message *message)
+{
+	struct settings_problem problem = {""};
+	bson_t document;
+
+	d->settings = calloc(1, sizeof(*d->settings));
+	if (!d->settings || !bson_init_static(&document, message->payload, message->len) ||
+	    settings_from_bson(d->settings, &document, &problem)) {
+		log_error("settings from the keeper: %s", problem.text);
+		return -EBADMSG;
+	}
+	log_set_level(settings_log_level(d->settings));
+	return d->settings->test_clock ? clock_inject(d->settings->test_clock) : 0;
+}
+
+/* Everything up to LINK_START, on the blocking socket. */
+static int read_start(struct drainer *d)
+{
+	struct link_message *message = malloc(sizeof(*message));
+	int err = message ? 0 : -ENOMEM;
+	bool started = false;
+
+	while (!err && !started) {
+		int n = link_receive(d->link, message);
+
+		if (n <= 0) {
+			err = n ? n : -EPIPE;
+			break;
+		}
+		switch (message->type) {
+		case LINK_SETTINGS:
+			err = take_settings(d, message);
+			break;
+		case LINK_CONTROL:
+			d->control = message->fd;
+			break;
+		case LINK_CAPTURE:
+			err = add_lane(d, message);
+			break;
+		case LINK_MAP:
+		case LINK_RING:
+			err = take_descriptor(d, message);
+			break;
+		case LINK_START:
+			memcpy(d->sensor_id, message->payload, sizeof(d->sensor_id));
+			d->attached = message->arg;
+			started = true;
+			break;
+		default:
+			err = -EBADMSG;
+		}
+	}
+	free(message);
+	return err;
+}
+
+static int drainer_start(struct drainer *d)
+{
+	char threads[16];
+	int err = read_start(d);
+
+	if (err || !d->settings || !d->nlanes) {
+		log_error("the keeper's messages: %s", strerror(err ? -err : EBADMSG));
+		return err ? err : -EBADMSG;
+	}
+	/* As many threads as can block on the database, and some that never wait behind them. */
+	snprintf(threads, sizeof(threads), "%u",
+		 (unsigned)(d->settings->in_flight * d->nlanes + 2 * d->nlanes + 4));
+	setenv("UV_THREADPOOL_SIZE", threads, 1);
+	if (fcntl(d->link, F_SETFL, O_NONBLOCK))
+		return -errno;
+	d->link_poll.data = d;
+	uv_poll_init(&d->loop, &d->link_poll, d->link);
+	uv_poll_start(&d->link_poll, UV_READABLE, on_link);
+	err = upstream_open(d);
+	for (unsigned i = 0; !err && i < d->nlanes; i++) {
+		d->lanes[i].drainer = d;
+		err = lane_open(&d->lanes[i]);
+		if (err)
+			log_error("%s: the capture's memory cannot be used: %s", d->lanes[i].info.iface, strerror(-err));
+	}
+	if (!err)
+		err = open_handles(d);
+	if (!err)
+		err = control_open(d);
+	if (err)
+		return err;
+	upstream_start(d);
+	return 0;
+}
+
+static void drainer_free(struct drainer *d)
+{
+	for (unsigned i = 0; i < d->nlanes; i++) {
+		if (d->lanes[i].bell)
+			ring_buffer__free(d->lanes[i].bell);
+		lane_close(&d->lanes[i]);
+	}
+	free(d->lanes);
+	upstream_close(d);
+	addresses_free(d);
+	if (d->settings)
+		settings_free(d->settings);
+	free(d->settings);
+	free(d->own);
+	if (d->step_fd >= 0)
+		close(d->step_fd);
+}
+
+int drainer_main(int link)
+{
+	struct drainer *d = calloc(1, sizeof(*d));
+	int status;
+
+	log_set_role("drainer");
+	signal(SIGPIPE, SIG_IGN);
+	/* The keeper speaks to us over the link; a terminal's ^C goes to both. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	if (!d)
+		return 1;
+	d->link = link;
+	d->control = d->step_fd = -1;
+	d->started_boot = clock_boot_ns();
+	d->started_wall = clock_wall_ns();
+	uv_loop_init(&d->loop);
+	if (drainer_start(d))
+		drainer_fail(d);
+	uv_run(&d->loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&d->loop))
+		log_error("the loop was left with open handles");
+	drainer_free(d);
+	status = d->exit_status;
+	free(d);
+	return status;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * drainer.h - the application object of the unprivileged process: the only thing that sees all stages.
+ *
+ *   drainer.c   life: start, ticks, signals of the keeper, the end
+ *   lane.c      one capture's memory: maps, rings, journal, takeover
+ *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled
+ *   book.c      the small documents: balance rows at each horizon, events
+ *   upstream.c  the database: opening, the coming days, what it says
+ *   addresses.c which addresses are ours
+ *   own.c       the recorder's own connections, found among its sockets
+ *   control.c   the status socket
+ *
+ * Everything here belongs to the loop thread. Workers get a flight or a put and return it.
+ */
+#ifndef XDP_RECORDER_PROCESS_DRAINER_H
+#define XDP_RECORDER_PROCESS_DRAINER_H
+
+#include <uv.h>
+
+#include "recorder/capture/capture.h"
+#include "recorder/cli/settings.h"
+#include "recorder/db/connect.h"
+#include "recorder/db/days.h"
+#include "recorder/db/migrate.h"
+#include "recorder/ledger/balance.h"
+#include "recorder/ledger/journal.h"
+#include "recorder/process/link.h"
+#include "recorder/sink/mongo.h"
+#include "recorder/source/cut.h"
+
+struct drainer;
+struct lane;
+
+/* A batch between cut and settled. */
+enum flight_state {
+	FLIGHT_PREPARING, /* on a worker: order, digest, encode */
+	FLIGHT_PREPARED,  /* waits for its predecessor's digest */
+	FLIGHT_WRITING,   /* on a worker: packets, ledger entry */
+	FLIGHT_WAITING,   /* a timer will try again */
+	FLIGHT_SETTLED,   /* acknowledged; waits for its predecessors to be settled */
+	FLIGHT_HELD,      /* the sink was told to end first: the recipe stays for the next process */
+};
+
+struct flight {
+	uv_work_t work;
+	uv_timer_t again;
+	struct lane *lane;
+	struct flight *next;
+	struct batch *batch;
+	struct sink_job *job;
+	int recipe; /* index in the journal, -1: not written yet */
+	enum flight_state state;
+	int error; /* of preparing, -errno */
+	enum sink_outcome outcome;
+	struct sink_report report;
+};
+
+/* A small document on its way; copies everything. */
+struct put {
+	uv_work_t work;
+	uv_timer_t again;
+	struct drainer *drainer;
+	struct put *next;
+	char family[16];
+	uint32_t day;
+	bson_t document;
+	bool drops;
+	uint8_t drop_from[BALANCE_ID_LEN], drop_to[BALANCE_ID_LEN];
+	enum sink_outcome outcome;
+	struct sink_report report;
+	void (*settled)(struct put *put); /* on the loop, only when settled; before the put is freed */
+	void *arg;
+};
+
+struct side {
+	bool present;
+	struct balance balance;
+	struct balance_row row; /* on its way */
+	struct put *put;        /* its document on its way, NULL: none */
+	struct lane *lane;
+};
+
+struct lane {
+	struct drainer *drainer;
+	struct link_capture info;
+	struct batch_source source;
+	int map_fd[CAPTURE_MAPS];
+	union rec_desk *desk;
+	size_t desk_bytes;
+	struct rec_seconds *seconds;
+	size_t seconds_bytes;
+	struct journal *journal;
+	struct ring_buffer *bell;
+	uv_poll_t bell_poll;
+	int *ring_fd; /* while the link speaks, [side * cpus + cpu] */
+	struct ring *rings;
+	unsigned nrings;
+	uint64_t *horizon_head; /* heads as read behind the newest horizon */
+
+	struct flight *first, *last; /* in number order */
+	unsigned flights;
+	uint64_t next_number;
+	uint8_t chain[DIGEST_LEN]; /* digest of the newest batch with a recipe */
+
+	struct side sides[REC_SIDES];
+	uint64_t settled_batches;
+	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
+	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
+	bool started;             /* the start event is written */
+};
+
+enum drainer_state { DRAINER_STARTING, DRAINER_RECORDING, DRAINER_ENDING, DRAINER_CLOSING };
+
+struct drainer {
+	uv_loop_t loop;
+	uv_poll_t link_poll;
+	uv_timer_t busy;     /* runs while there is something in the rings */
+	uv_timer_t backstop; /* 100 ms: if a bell was missed */
+	uv_timer_t second;   /* 1 s: clock, horizon, days, balance */
+	uv_timer_t own_scan; /* 50 ms, only with a database over TCP */
+	uv_timer_t deadline;
+	uv_poll_t step; /* timerfd that is cancelled when the wall clock is set */
+	uv_pipe_t listener; /* status */
+	unsigned askers;
+	uv_work_t start_work, horizon_work, days_work;
+	bool horizon_busy, days_busy, own_scanning, stepping;
+
+	int link;
+	int control;
+	int step_fd;
+	struct settings *settings;
+	enum drainer_state state;
+	int exit_status;
+	bool attached;    /* packets come */
+	bool ready;       /* LINK_READY was sent */
+	bool sink_ready;  /* migrated, days prepared: batches may be written */
+	bool enough_sent;
+	bool handles_open;
+	bool final_horizon; /* a horizon behind the end of capture was read */
+	uint8_t sensor_id[16];
+
+	struct lane *lanes;
+	unsigned nlanes;
+
+	struct db *db;
+	struct days *days;
+	struct migrations migrations;
+	struct sink *sink;
+	struct ends_table *ends;
+	struct retired {
+		struct ends_table *table;
+		struct retired *next;
+	} *retired;
+	uint32_t days_first, days_last; /* prepared */
+	uint32_t days_wanted_first, days_wanted_last;
+	char problem[200];              /* newest from the database; empty when it keeps up */
+	enum db_result start_result;
+	uint64_t latency_ns;
+	uint64_t away_since; /* boot ns, 0: the database answers */
+	uint64_t started_boot;
+	int64_t started_wall;
+	uint64_t horizon; /* boot time of the newest one, 0: none */
+	uint64_t horizon_asked;
+
+	struct put *puts, *puts_last; /* events: in order, one at a time */
+	unsigned nputs;
+	unsigned working; /* flights and puts on workers */
+	struct rec_own_key *own; /* connections told to the keeper */
+	unsigned nowns;
+};
+
+/* lane.c */
+int lane_open(struct lane *lane);  /* maps everything, takes over what is in the journal */
+void lane_close(struct lane *lane); /* after its handles are closed */
+struct clock_pair lane_pair_at(const struct lane *lane, uint64_t boot);
+void lane_check_clock(struct lane *lane, const struct clock_sample *sample, bool takeover);
+
+/* pipeline.c */
+void pipeline_tick(struct drainer *d);
+bool pipeline_take_over(struct lane *lane); /* recipes of the former process; false: out of memory */
+bool pipeline_idle(const struct lane *lane); /* nothing to cut, nothing on its way */
+void pipeline_drop(struct lane *lane);       /* forgets what is on its way; no worker may have any of it */
+void pipeline_resume(struct drainer *d);    /* the sink became ready */
+
+/* book.c */
+void book_horizon(struct drainer *d);  /* asks for one; its rows follow */
+void book_rows(struct drainer *d);     /* rows that can be written now */
+bool book_idle(const struct drainer *d);
+void book_drop(struct drainer *d); /* forgets what is on its way; no worker may have any of it */
+void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details);
+void book_sensor(struct drainer *d);
+
+/* addresses.c */
+void addresses_refresh(struct drainer *d);
+void addresses_free(struct drainer *d);
+
+/* upstream.c */
+int upstream_open(struct drainer *d);
+void upstream_start(struct drainer *d);
+void upstream_check_days(struct drainer *d); /* today and tomorrow have their collections before their first packet */
+void upstream_close(struct drainer *d);
+void drainer_report(struct drainer *d, const struct sink_report *report, bool settled);
+
+/* own.c */
+void own_scan(struct drainer *d);
+
+/* control.c */
+int control_open(struct drainer *d);
+void control_close(struct drainer *d);
+
+/* drainer.c */
+void drainer_fail(struct drainer *d); /* it cannot go on, and has said why */
+void drainer_check_end(struct drainer *d);
+void drainer_summary(const struct drainer *d, struct link_summary *summary);
+const char *drainer_state_name(const struct drainer *d);
+
+#endif

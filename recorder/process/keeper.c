@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keeper's life: lock -> captures opened -> drainer started -> READY -> attached -> (signals, messages) -> detached
+ * or left -> drainer stores everything -> summary -> pins removed, unless something in them is not stored yet.
+ *
+ * It holds the privileges, so it does as little as it can: no database, no packet, no parsing of anything foreign.
+ */
+#include "recorder/process/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "recorder/core/clock.h"
+#include "recorder/core/log.h"
+#include "recorder/core/util.h"
+#include "recorder/process/keeper_internal.h"
+
+#define END_S 10u            /* what a signal gives the drainer */
+#define STOP_S 60u           /* what `stop` gives it, to start and to store */
+#define DRAINER_GONE_S 3u    /* from its goodbye, or from that bound, to its exit */
+#define LOCK_WAIT_S 20u      /* for a drainer whose keeper died */
+#define RESPAWN_MIN_MS 100
+#define RESPAWN_MAX_MS 5000
+
+enum ending { NOT_ENDING, ENDING_STOP, ENDING_LEAVE };
+
+struct keeper {
+	const struct settings *settings;
+	struct instance instance;
+	struct captures captures;
+	uint8_t sensor_id[16];
+	int lock, control, signals, link;
+	pid_t drainer;
+	bool ready, failed, ended;
+	enum ending ending;
+	uint64_t deadline;   /* boot ns: the drainer must be gone; 0: none */
+	uint64_t respawn_at; /* boot ns, 0: not due */
+	unsigned respawn_ms;
+	struct link_summary summary;
+	int status;
+};
+
+/* ---- the sensor's id ------------------------------------------------------------------------------------------- */
+
+/* One for each sensor name on this machine, made once: <state>/sensors/<name>, 16 bytes. */
+static int read_sensor_id(const char *name, uint8_t id[16])
+{
+	const char *state = getenv("XDP_RECORDER_STATE");
+	char path[PATH_MAX];
+	CLEANUP_CLOSE int fd = -1;
+	int n;
+
+	state = state && *state ? state : "/var/lib/xdp-recorder";
+	n = snprintf(path, sizeof(path), "%s/sensors", state);
+	if (n < 0 || n >= (int)sizeof(path) - 260)
+		return -ENAMETOOLONG;
+	if ((mkdir(state, 0755) && errno != EEXIST) || (mkdir(path, 0755) && errno != EEXIST))
+		goto failed;
+	path[n++] = '/';
+	for (const char *c = name; *c; c++)
+		path[n++] = *c == '/' ? '_' : *c;
+	path[n] = '\0';
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0)
+		goto failed;
+	if (pread(fd, id, 16, 0) == 16)
+		return 0;
+	if (getrandom(id, 16, 0) != 16 || pwrite(fd, id, 16, 0) != 16 || fsync(fd))
+		goto failed;
+	return 0;
+failed:
+	log_error("the sensor's id cannot be kept in %s: %s", path, strerror(errno));
+	return -errno;
+}
+
+/* ---- lock and signals ------------------------------------------------------------------------------------------ */
+
+static int take_lock(struct keeper *k)
+{
+	const char *name = k->settings->instance;
+	int err = instance_look(&k->instance, name);
+
+	if (err)
+		return err;
+	for (unsigned tries = 0;; tries++) {
+		pid_t holder;
+
+		k->lock = instance_lock(&k->instance);
+		if (k->lock != -EBUSY)
+			return k->lock < 0 ? k->lock : 0;
+		holder = k->instance.keeper;
+		if (holder > 1 && (kill(holder, 0) == 0 || errno == EPERM)) {
+			log_error("'%s' is being recorded by process %d; see `xdp-recorder status %s`, end it by "
+				  "`xdp-recorder stop %s`", name, (int)holder, name, name);
+			return -EBUSY;
+		}
+		if (tries == 0)
+			log_info("the keeper of '%s' is gone, its drainer is still storing: waiting for it", name);
+		if (tries >= LOCK_WAIT_S * 10) {
+			log_error("the drainer of '%s' does not end; see `xdp-recorder status %s`", name, name);
+			return -EBUSY;
+		}
+		usleep(100000);
+	}
+}
+
+static int open_signals(struct keeper *k)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return k->signals < 0 ? -errno : 0;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------- */
+
+static void arm_deadline(struct keeper *k, unsigned seconds)
+{
+	k->deadline = clock_boot_ns() + seconds * NS_PER_SEC;
+}
+
+/* Ends capture (or leaves it on) and asks the drainer to store what is there. Without a drainer there is nothing to ask. */
+static void begin_end(struct keeper *k, enum ending how, unsigned seconds)
+{
+	if (k->ending != NOT_ENDING)
+		return;
+	k->ending = how;
+	if (how == ENDING_STOP && k->captures.attached)
+		captures_detach(&k->captures);
+	arm_deadline(k, seconds + DRAINER_GONE_S);
+	if (k->link < 0)
+		return;
+	if (how == ENDING_STOP)
+		link_send(k->link, LINK_ATTACHED, 0, NULL, 0, -1);
+	link_send(k->link, LINK_END, seconds, NULL, 0, -1);
+}
+
+static void print_summary(const struct keeper *k)
+{
+	const struct link_summary *s = &k->summary;
+	const struct rec_count *t = s->term;
+
+	if (k->settings->quiet)
+		return;
+	fprintf(stderr, "%llu packets seen, %llu stored, %llu summarised, %llu filtered, %llu blocked, %llu lost\n",
+		t[REC_SEEN].packets, (unsigned long long)s->stored,
+		t[REC_SUMMARISED_FLOW].packets + t[REC_SUMMARISED_PREFIX].packets,
+		t[REC_FILTERED_OWN].packets + t[REC_FILTERED_EXPR].packets, t[REC_BLOCKED].packets,
+		t[REC_LOST_RING_FULL].packets + t[REC_LOST_CONTENDED].packets + t[REC_LOST_NO_RING].packets +
+			t[REC_LOST_UNREADABLE].packets);
+	for (unsigned i = REC_LOST_RING_FULL; i <= REC_LOST_UNREADABLE; i++) {
+		static const char *const reasons[] = {"ring full", "contended", "no ring", "unreadable"};
+
+		if (t[i].packets)
+			fprintf(stderr, "  lost, %s: %llu packets, %llu bytes\n",
+				reasons[i - REC_LOST_RING_FULL], t[i].packets, t[i].bytes);
+	}
+}
+
+/* Is everything stored, the pins can go. If not, they hold the only copy: they stay, and the next process stores it. */
+static void tidy(struct keeper *k)
+{
+	const char *name = k->settings->instance;
+
+	if (k->ended)
+		print_summary(k);
+	if (k->captures.attached) {
+		log_info("capture goes on without a process; `xdp-recorder record --instance %s` takes it up", name);
+		return;
+	}
+	if (k->ended && k->summary.complete) {
+		captures_remove(&k->captures, false);
+		unlink(k->instance.control);
+		return;
+	}
+	if (!k->ready && k->failed) {
+		captures_remove(&k->captures, true);
+		unlink(k->instance.control);
+		return;
+	}
+	k->status = 1;
+	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s` stores them when the database "
+		  "is there", (unsigned long long)(k->ended ? k->summary.waiting : 0), name);
+}
+
+/* ---- the drainer ------------------------------------------------------------------------------------------------ */
+
+static int start_drainer(struct keeper *k)
+{
+	k->respawn_at = 0;
+	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->sensor_id, &k->drainer);
+	if (k->link >= 0)
+		return 0;
+	k->drainer = 0;
+	return k->link;
+}
+
+static void on_ready(struct keeper *k)
+{
+	bool first = !k->ready;
+
+	k->ready = true;
+	k->respawn_ms = RESPAWN_MIN_MS;
+	if (k->ending != NOT_ENDING)
+		return;
+	if (!k->captures.attached && captures_attach(&k->captures)) {
+		k->status = 1;
+		begin_end(k, ENDING_STOP, END_S);
+		return;
+	}
+	link_send(k->link, LINK_ATTACHED, 1, NULL, 0, -1);
+	for (unsigned i = 0; first && i < k->captures.n; i++) {
+		const struct capture *c = k->captures.list[i];
+		const char *rx = capture_mode(c, REC_RX), *tx = capture_mode(c, REC_TX);
+
+		log_info("recording on %s: %s%s%s%s%s", capture_iface(c), *rx ? "rx by " : "", rx,
+			 *rx && *tx ? ", " : "", *tx ? "tx by " : "", tx);
+		for (unsigned side = 0; side < REC_SIDES; side++)
+			if (*capture_note(c, side))
+				log_info("%s: %s", capture_iface(c), capture_note(c, side));
+	}
+}
+
+static void on_message(struct keeper *k, const struct link_message *m)
+{
+	switch (m->type) {
+	case LINK_READY:
+		on_ready(k);
+		break;
+	case LINK_OWN_ADD:
+	case LINK_OWN_DEL:
+		if (m->len == sizeof(struct rec_own_key))
+			captures_own(&k->captures, (const struct rec_own_key *)m->payload, m->type == LINK_OWN_ADD);
+		break;
+	case LINK_ENOUGH:
+		if (m->arg)
+			k->status = 1;
+		begin_end(k, ENDING_STOP, END_S);
+		break;
+	case LINK_FAILED:
+		k->failed = true;
+		k->status = 1;
+		break;
+	case LINK_ENDED:
+		if (m->len == sizeof(k->summary)) {
+			memcpy(&k->summary, m->payload, sizeof(k->summary));
+			k->ended = true;
+			arm_deadline(k, DRAINER_GONE_S);
+		}
+		break;
+	default:
+		log_warn("message %u of the drainer is not known", m->type);
+	}
+	if (m->fd >= 0)
+		close(m->fd);
+}
+
+/* The link first, so that a goodbye is read before the death it announces. */
+static void read_link(struct keeper *k)
+{
+	static struct link_message message;
+
+	while (k->link >= 0) {
+		struct pollfd ready = {.fd = k->link, .events = POLLIN};
+		int n;
+
+		if (poll(&ready, 1, 0) <= 0)
+			return;
+		n = link_receive(k->link, &message);
+		if (n <= 0) {
+			close(TAKE_FD(k->link));
+			return;
+		}
+		on_message(k, &message);
+	}
+}
+
+static void on_child(struct keeper *k)
+{
+	int status;
+
+	if (!k->drainer || waitpid(k->drainer, &status, WNOHANG) != k->drainer)
+		return;
+	read_link(k);
+	k->drainer = 0;
+	captures_forget_own(&k->captures);
+	if (k->link >= 0)
+		close(TAKE_FD(k->link));
+	if (k->ended || k->failed || k->ending != NOT_ENDING)
+		return;
+	if (WIFSIGNALED(status))
+		log_warn("the drainer died of signal %d; the rings hold what comes, a new one takes over",
+			 WTERMSIG(status));
+	else
+		log_warn("the drainer ended with status %d; the rings hold what comes, a new one takes over",
+			 WEXITSTATUS(status));
+	if (!k->respawn_ms)
+		k->respawn_ms = RESPAWN_MIN_MS;
+	k->respawn_at = clock_boot_ns() + k->respawn_ms * 1000000ull;
+	k->respawn_ms = k->respawn_ms * 2 > RESPAWN_MAX_MS ? RESPAWN_MAX_MS : k->respawn_ms * 2;
+}
+
+/* ---- signals ---------------------------------------------------------------------------------------------------- */
+
+static bool can_change(unsigned index)
+{
+	static const enum setting_index live[] = {SETTING_batch_packets, SETTING_batch_age_ms, SETTING_in_flight,
+						  SETTING_on_outage,	 SETTING_count,	       SETTING_log_level,
+						  SETTING_quiet,	 SETTING_verbose,      SETTING_home};
+
+	for (size_t i = 0; i < ARRAY_SIZE(live); i++)
+		if (live[i] == index)
+			return true;
+	return false;
+}
+
+static void reload(struct keeper *k)
+{
+	struct settings fresh;
+	struct settings_problem problem;
+	bson_t document = BSON_INITIALIZER;
+
+	if (settings_reload(&fresh, k->settings, SETTINGS_RECORD, &problem)) {
+		log_error("%s; the settings stay as they are", problem.text);
+		bson_destroy(&document);
+		return;
+	}
+	for (unsigned i = 0; i < SETTINGS; i++)
+		if (!can_change(i) && settings_differ(&fresh, k->settings, i))
+			log_warn("%s: a new value counts from the next start of `record`", settings_name(i));
+	log_set_level(settings_log_level(&fresh));
+	settings_to_bson(&fresh, &document);
+	if (k->link >= 0)
+		link_send(k->link, LINK_RELOAD, 0, bson_get_data(&document), document.len, -1);
+	bson_destroy(&document);
+	settings_free(&fresh);
+}
+
+static void on_signal(struct keeper *k, unsigned signal)
+{
+	switch (signal) {
+	case SIGINT:
+	case SIGTERM:
+		if (k->ending != NOT_ENDING) {
+			log_info("already ending; a bound of %u s is set", END_S);
+			break;
+		}
+		begin_end(k, signal == SIGTERM && k->settings->keep ? ENDING_LEAVE : ENDING_STOP, END_S);
+		break;
+	case SIGHUP:
+		reload(k);
+		break;
+	case SIGUSR1:
+		if (k->link >= 0)
+			link_send(k->link, LINK_DUMP, 0, NULL, 0, -1);
+		break;
+	case SIGCHLD:
+		on_child(k);
+		break;
+	}
+}
+
+static void read_signals(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+
+	while (read(k->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		on_signal(k, info.ssi_signo);
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------- */
+
+static int next_wait(const struct keeper *k)
+{
+	uint64_t now = clock_boot_ns(), due = UINT64_MAX;
+
+	if (k->deadline)
+		due = k->deadline;
+	if (k->respawn_at && k->respawn_at < due)
+		due = k->respawn_at;
+	if (due == UINT64_MAX)
+		return -1;
+	return due <= now ? 0 : (int)((due - now) / 1000000) + 1;
+}
+
+static void check_times(struct keeper *k)
+{
+	uint64_t now = clock_boot_ns();
+
+	if (k->respawn_at && now >= k->respawn_at && k->ending == NOT_ENDING && start_drainer(k)) {
+		k->respawn_at = now + RESPAWN_MAX_MS * 1000000ull;
+		k->link = -1;
+	}
+	if (k->deadline && now >= k->deadline && k->drainer) {
+		log_error("the drainer does not end: it is killed; nothing that the database acknowledged is lost by that");
+		kill(k->drainer, SIGKILL);
+		waitpid(k->drainer, NULL, 0);
+		read_link(k);
+		k->drainer = 0;
+	}
+}
+
+static void loop(struct keeper *k)
+{
+	while (k->drainer || (k->respawn_at && k->ending == NOT_ENDING)) {
+		struct pollfd fds[2] = {
+			{.fd = k->signals, .events = POLLIN},
+			{.fd = k->link, .events = POLLIN},
+		};
+
+		poll(fds, 2, next_wait(k));
+		read_link(k);
+		read_signals(k);
+		check_times(k);
+	}
+}
+
+/* ---- modes ------------------------------------------------------------------------------------------------------ */
+
+/* --detach: no drainer at all; what comes waits in the rings. */
+static void detach(struct keeper *k)
+{
+	if (captures_attach(&k->captures)) {
+		captures_detach(&k->captures);
+		captures_remove(&k->captures, true);
+		k->status = 1;
+		return;
+	}
+	log_info("capturing without a process; `xdp-recorder record --instance %s` stores what is in the rings",
+		 k->settings->instance);
+}
+
+static void record(struct keeper *k, enum keeper_mode mode)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (mode == KEEPER_STOP)
+		captures_detach(&k->captures);
+	if (spawn_user(k->settings->user, &uid, &gid) ||
+	    (k->control = spawn_control(k->instance.control, uid)) < 0 || start_drainer(k)) {
+		captures_remove(&k->captures, true);
+		k->status = 1;
+		return;
+	}
+	if (mode == KEEPER_STOP)
+		begin_end(k, ENDING_STOP, STOP_S);
+	loop(k);
+	tidy(k);
+}
+
+int keeper_run(const struct settings *settings, enum keeper_mode mode)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	int status = 1;
+
+	if (!k)
+		return 1;
+	k->settings = settings;
+	k->lock = k->control = k->signals = k->link = -1;
+	log_set_level(settings_log_level(settings));
+	if (settings->test_clock && clock_inject(settings->test_clock)) {
+		log_error("--test-clock %s: %s", settings->test_clock, strerror(errno));
+		free(k);
+		return 1;
+	}
+	if (!take_lock(k) && !instance_mount_bpffs() && !read_sensor_id(settings->sensor, k->sensor_id) &&
+	    !open_signals(k) && !captures_open(&k->captures, settings, &k->instance)) {
+		for (unsigned i = 0; i < k->captures.n; i++)
+			for (unsigned side = 0; side < REC_SIDES; side++)
+				if (capture_attached(k->captures.list[i], side) > 0)
+					k->captures.attached = true;
+		if (mode == KEEPER_RECORD && settings->detach)
+			detach(k);
+		else
+			record(k, mode);
+		captures_close(&k->captures);
+		status = k->status;
+	}
+	if (k->signals >= 0)
+		close(k->signals);
+	if (k->control >= 0)
+		close(k->control);
+	if (k->lock >= 0)
+		close(k->lock);
+	free(k);
+	return status;
+}

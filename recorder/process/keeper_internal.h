@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * keeper_internal.h - the keeper's parts.
+ *
+ *   keeper.c    life: the order of things, signals, the drainer's messages, the summary
+ *   captures.c  an instance's captures: created, resumed, attached, detached, removed
+ *   spawn.c     the drainer process: privileges dropped, descriptors handed over
+ */
+#ifndef XDP_RECORDER_PROCESS_KEEPER_INTERNAL_H
+#define XDP_RECORDER_PROCESS_KEEPER_INTERNAL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "recorder/capture/capture.h"
+#include "recorder/cli/settings.h"
+#include "recorder/process/instance.h"
+#include "recorder/process/link.h"
+
+#define KEEPER_CAPTURES 32
+
+struct captures {
+	struct capture *list[KEEPER_CAPTURES];
+	bool resumed[KEEPER_CAPTURES];
+	unsigned n;
+	bool attached;
+	struct rec_own_key own[REC_OWN_FLOWS / 2]; /* entered for the present drainer */
+	unsigned nown;
+};
+
+/*
+ * Takes up what is pinned and creates what is not, for the interfaces of the settings, or for all that the instance has
+ * pinned when none is named. 0 or -errno with a log line; on failure what was created here is removed.
+ */
+int captures_open(struct captures *captures, const struct settings *settings, const struct instance *instance);
+int captures_attach(struct captures *captures);
+void captures_detach(struct captures *captures);
+/* Removes the pins of all (`created_only`: only of those that this process made). */
+void captures_remove(struct captures *captures, bool created_only);
+void captures_close(struct captures *captures);
+/* A connection of the drainer's; add false removes it. */
+void captures_own(struct captures *captures, const struct rec_own_key *key, bool add);
+/* All connections of a drainer that is gone. */
+void captures_forget_own(struct captures *captures);
+
+/* The unprivileged user's ids from its name. 0 or -ENOENT with a log line. */
+int spawn_user(const char *name, uid_t *uid, gid_t *gid);
+/* Starts a drainer and hands it everything. Returns the link's descriptor, or -errno with a log line. */
+int spawn_drainer(const struct settings *settings, const struct captures *captures, int control,
+		  const uint8_t sensor_id[16], pid_t *pid);
+/* A listening status socket at `path`. -errno with a log line. */
+int spawn_control(const char *path, uid_t uid);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * link.h - what keeper and drainer say to each other: a SOCK_SEQPACKET pair, one message a packet, at most one
+ * descriptor with it.
+ *
+ * The drainer is not trusted: it can ask for connections to be filtered and for the end, nothing else.
+ */
+#ifndef XDP_RECORDER_PROCESS_LINK_H
+#define XDP_RECORDER_PROCESS_LINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+#include "recorder/source/batch.h"
+
+#define LINK_PAYLOAD_MAX 60000u
+
+enum link_type {
+	/* keeper -> drainer, in this order at start */
+	LINK_SETTINGS = 1, /* BSON of struct settings, secrets included */
+	LINK_CONTROL,      /* fd: listening socket of `status` */
+	LINK_CAPTURE,      /* struct link_capture: begins a capture */
+	LINK_MAP,          /* fd; arg: enum capture_map */
+	LINK_RING,         /* fd; arg: side << 16 | cpu */
+	LINK_START,        /* everything is there */
+	/* keeper -> drainer, later */
+	LINK_ATTACHED,     /* arg: 1 attached, 0 capture has ended: no more packets will come */
+	LINK_END,          /* store everything within arg seconds, then leave */
+	LINK_DUMP,         /* print the counters */
+	LINK_RELOAD,       /* BSON of struct settings */
+	/* drainer -> keeper */
+	LINK_READY,        /* recording; taken over what was there */
+	LINK_OWN_ADD,      /* struct rec_own_key */
+	LINK_OWN_DEL,      /* struct rec_own_key */
+	LINK_ENOUGH,       /* -c is reached: end the capture */
+	LINK_ENDED,        /* struct link_summary */
+	LINK_FAILED,       /* arg: exit status; text (already logged): do not start another drainer */
+};
+
+struct link_capture {
+	uint8_t id[CAPTURE_ID_LEN];
+	char iface[32];
+	char mode[REC_SIDES][16]; /* "" = side not captured */
+	uint32_t cpus;
+	uint32_t ring_size;
+	uint32_t resumed; /* 1: it was pinned, another process had it before */
+};
+
+struct link_summary {
+	struct rec_count term[REC_TERMS];
+	uint64_t stored;   /* packets acknowledged since the captures began */
+	uint64_t waiting;  /* packets in the rings, not acknowledged */
+	uint32_t complete; /* 1: every packet, ledger entry and second is acknowledged */
+	uint32_t reserved;
+};
+
+struct link_message {
+	uint32_t type;
+	uint32_t arg;
+	uint32_t len; /* of payload */
+	int fd;       /* -1: none; the receiver owns it */
+	_Alignas(8) uint8_t payload[LINK_PAYLOAD_MAX];
+};
+
+/* 0 or -errno. `fd` < 0: none. Blocks only while the peer's buffer is full. */
+int link_send(int socket, enum link_type type, uint32_t arg, const void *payload, size_t len, int fd);
+
+/* 1: a message is in *message; 0: the peer is gone; -EAGAIN on a non-blocking socket without one; -errno. */
+int link_receive(int socket, struct link_message *message);
+
+#endif

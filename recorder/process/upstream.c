@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The drainer's database: opened, migrated and made ready for the day on a worker, and what it says while batches go there.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "recorder/core/log.h"
+#include "recorder/process/drainer.h"
+
+#define AWAY_END_S 10
+
+/* ---- what the database says ----------------------------------------------------------------------------------- */
+
+static void away_begins(struct drainer *d, const char *problem)
+{
+	d->away_since = clock_boot_ns();
+	log_warn("the database does not take anything: %s; capture goes on", problem);
+}
+
+static void away_ends(struct drainer *d)
+{
+	char text[120];
+	double seconds = (double)(clock_boot_ns() - d->away_since) / 1e9;
+
+	snprintf(text, sizeof(text), "the database took nothing for %.1f s", seconds);
+	log_info("%s; it does again", text);
+	d->away_since = 0;
+	d->problem[0] = '\0';
+	book_event(d, NULL, "outage", text, NULL);
+}
+
+void drainer_report(struct drainer *d, const struct sink_report *report, bool settled)
+{
+	if (report->latency_ns)
+		d->latency_ns = report->latency_ns;
+	if (settled) {
+		if (d->away_since)
+			away_ends(d);
+		return;
+	}
+	if (!report->problem[0] || d->state == DRAINER_CLOSING)
+		return;
+	if (!d->away_since)
+		away_begins(d, report->problem);
+	memcpy(d->problem, report->problem, sizeof(d->problem));
+	if (d->settings->on_outage == ON_OUTAGE_END && d->state == DRAINER_RECORDING && !d->enough_sent &&
+	    clock_boot_ns() - d->away_since > AWAY_END_S * NS_PER_SEC) {
+		log_error("the database has been away for %d s: %s; ending (--on-outage end)", AWAY_END_S, d->problem);
+		d->enough_sent = true;
+		d->exit_status = 1;
+		link_send(d->link, LINK_ENOUGH, 1, NULL, 0, -1);
+	}
+}
+
+/* ---- start of the database ------------------------------------------------------------------------------------ */
+
+static void start_work(uv_work_t *work)
+{
+	struct drainer *d = work->data;
+	uint64_t until = d->settings->database_wait_ms == SETTINGS_FOREVER
+				 ? UINT64_MAX
+				 : clock_boot_ns() + d->settings->database_wait_ms * 1000000;
+	struct migrate_options options = {.wait_ms = 3000};
+	struct migrate_report report;
+	struct db_problem problem = {0};
+	uint32_t today = clock_day(clock_wall_ns());
+
+	for (;;) {
+		d->start_result = migrate_run(d->db, &d->migrations, &options, &report, &problem);
+		if (d->start_result == DB_OK)
+			d->start_result = days_prepare(d->days, today, clock_next_day(today), &problem);
+		memcpy(d->problem, problem.text, sizeof(d->problem) < sizeof(problem.text) ? sizeof(d->problem)
+											    : sizeof(problem.text));
+		d->problem[sizeof(d->problem) - 1] = '\0';
+		if (d->start_result == DB_OK || d->start_result == DB_FATAL || d->start_result == DB_REFUSED ||
+		    d->start_result == DB_CANCELLED || (d->start_result == DB_DENIED && until != UINT64_MAX) ||
+		    clock_boot_ns() >= until)
+			break;
+		if (d->settings->database_wait_ms == SETTINGS_FOREVER) {
+			static struct log_limit limit;
+
+			log_limited(&limit, 30, LOG_WARNING, "waiting for the database: %s", d->problem);
+		}
+		usleep(250000);
+	}
+	d->days_first = today;
+	d->days_last = clock_next_day(today);
+}
+
+static void say_ready(struct drainer *d)
+{
+	if (d->ready)
+		return;
+	d->ready = true;
+	link_send(d->link, LINK_READY, 0, NULL, 0, -1);
+}
+
+static void start_done(uv_work_t *work, int status)
+{
+	struct drainer *d = work->data;
+
+	(void)status;
+	d->working--;
+	if (d->start_result != DB_OK && d->state == DRAINER_ENDING) {
+		drainer_check_end(d);
+		return;
+	}
+	if (d->start_result != DB_OK) {
+		log_error("%s", d->problem);
+		drainer_fail(d);
+		return;
+	}
+	d->problem[0] = '\0';
+	d->sink_ready = true;
+	if (d->state == DRAINER_STARTING)
+		d->state = DRAINER_RECORDING;
+	book_sensor(d);
+	say_ready(d);
+	pipeline_resume(d);
+	drainer_check_end(d);
+}
+
+int upstream_open(struct drainer *d)
+{
+	struct db_problem problem;
+	struct db_options options = {
+		.uri = d->settings->mongo,
+		.database = d->settings->database,
+		.clients = (unsigned)(d->settings->in_flight * d->nlanes + 4),
+	};
+	struct mongo_sink_options sink;
+	bool ok = db_open(&d->db, &options, &problem) == DB_OK &&
+		  migrations_load(&d->migrations, NULL, &problem) == DB_OK;
+
+	if (!ok) {
+		log_error("%s", problem.text);
+		return -EINVAL;
+	}
+	d->days = days_new(d->db, &d->migrations, 0);
+	addresses_refresh(d);
+	sink = (struct mongo_sink_options){.db = d->db, .days = d->days, .ends = d->ends};
+	d->sink = d->days && d->ends ? mongo_sink_new(&sink) : NULL;
+	if (!d->sink) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- coming days -------------------------------------------------------------------------------- */
+
+static void days_work(uv_work_t *work)
+{
+	struct drainer *d = work->data;
+	struct sink_report report = {0};
+
+	if (d->sink->prepare_days(d->sink, d->days_wanted_first, d->days_wanted_last, &report) == SINK_SETTLED) {
+		d->days_first = d->days_wanted_first;
+		d->days_last = d->days_wanted_last;
+	} else if (report.problem[0]) {
+		log_warn("the coming day's collections are not ready: %s", report.problem);
+	}
+}
+
+static void days_done(uv_work_t *work, int status)
+{
+	struct drainer *d = work->data;
+
+	(void)status;
+	d->days_busy = false;
+	d->working--;
+	drainer_check_end(d);
+}
+
+/* Today and tomorrow have their collections before their first packet. */
+void upstream_check_days(struct drainer *d)
+{
+	uint32_t today = clock_day(clock_wall_ns());
+
+	if (d->days_busy || !d->sink_ready || (today == d->days_first && clock_next_day(today) == d->days_last))
+		return;
+	d->days_wanted_first = today;
+	d->days_wanted_last = clock_next_day(today);
+	d->days_busy = true;
+	d->days_work.data = d;
+	d->working++;
+	uv_queue_work(&d->loop, &d->days_work, days_work, days_done);
+}
+
+
+void upstream_start(struct drainer *d)
+{
+	d->start_work.data = d;
+	d->working++;
+	uv_queue_work(&d->loop, &d->start_work, start_work, start_done);
+	if (d->settings->database_wait_ms == SETTINGS_FOREVER)
+		say_ready(d);
+}
+
+void upstream_close(struct drainer *d)
+{
+	if (d->sink)
+		d->sink->close(d->sink);
+	days_free(d->days);
+	migrations_free(&d->migrations);
+	db_close(d->db);
+}

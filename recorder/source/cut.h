@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cut.h - takes batches from the rings of one capture. Loop thread only.
+ *
+ * The oldest record that is not yet cut fixes the batch's UTC day and clock pair; from every ring the records that agree
+ * are taken, from the ring with the oldest on, until `max_records` are there. So no batch crosses midnight or a step of
+ * the clock, and a quiet ring is never behind a busy one for longer than a batch.
+ */
+#ifndef XDP_RECORDER_SOURCE_CUT_H
+#define XDP_RECORDER_SOURCE_CUT_H
+
+#include "recorder/source/batch.h"
+#include "recorder/source/ring.h"
+
+/* A batch notes packets and bytes for at most so many (second, side) pairs and is closed before it needs more. */
+#define CUT_SECONDS 256u
+
+/* Bytes published and not yet cut; *oldest is the boot time of the oldest such record (UINT64_MAX when there is none). */
+uint64_t cut_pending(struct ring *rings, unsigned nrings, uint64_t *oldest);
+
+/*
+ * `pairs` are ascending in boot time, npairs >= 1; records before the first count as under it. Advances ring->next of the rings it
+ * took from. NULL when nothing is pending or memory is short (errno ENOMEM; nothing is taken then). The caller sets
+ * number, mode, version.
+ */
+struct batch *cut_batch(const struct batch_source *source, struct ring *rings, unsigned nrings,
+			const struct clock_pair *pairs, unsigned npairs, uint32_t max_records);
+
+/*
+ * The same batch again from its ranges (takeover): `ranges` are checked against tail and head, and every record in them is
+ * walked. Sets day from `pair`. NULL with errno EBADMSG when the ranges do not hold whole records of one day.
+ */
+struct batch *cut_again(const struct batch_source *source, struct ring *rings, unsigned nrings,
+			const struct batch_range *ranges, unsigned nranges, const struct clock_pair *pair);
+
+void batch_free(struct batch *batch);
+
+#endif
