@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * abi.h - everything that the kernel side and user space both see.
+ *
+ * One capture is one interface. It has up to two hooks (sides): rx and tx. Its maps, by who writes them:
+ *
+ *   kernel     rings_rx, rings_tx   one byte ring for each CPU: the packet records          (user: read-only mmap)
+ *   kernel     seconds              counters for each CPU, side and second                  (user: read-only mmap)
+ *   drainer    desk                 consumer indexes and the armed flag of the doorbell     (kernel reads)
+ *   keeper     policy, own          what is not to be recorded                              (kernel reads)
+ *   drainer    journal              its crash-proof memory; the kernel never looks (recorder/ledger/journal.h)
+ *   kernel     bell                 a ringbuf that only wakes the drainer
+ *
+ * All integers are in host byte order unless a comment says otherwise. No struct here holds padding that is not
+ * named. A change of any size, offset or meaning needs a new REC_ABI; it is part of the pin path, so an old
+ * capture is never read through a new layout.
+ *
+ * This header includes nothing of the project and nothing of libc: the includer brings fixed-width integers
+ * (<linux/types.h> on both sides).
+ */
+#ifndef XDP_RECORDER_ABI_H
+#define XDP_RECORDER_ABI_H
+
+#include <linux/types.h>
+
+#define REC_ABI 1u
+
+/* ---- hooks ------------------------------------------------------------------------------------------------ */
+
+enum rec_side {
+	REC_RX = 0, /* entered the host through this interface (XDP, tcx ingress, clsact ingress) */
+	REC_TX = 1, /* left the host through it (tcx egress, clsact egress) */
+	REC_SIDES = 2,
+};
+
+/* ---- the record in a ring --------------------------------------------------------------------------------- */
+
+/*
+ * Header bytes that a record may hold. 128 come straight from the packet, up to 256 when the parser ran out of
+ * bytes (CAPTURE.md section 11).
+ */
+#define REC_CAP_FAST 128u
+#define REC_CAP_MAX 256u
+
+/* Marks: what a reader must know about a record that its fields do not say. Bits of rec_head.marks. */
+enum rec_mark {
+	REC_MARK_TRUNCATED = 1u << 0, /* the packet ended inside a header that it announced */
+	REC_MARK_MALFORMED = 1u << 1, /* a header contradicts itself (IHL < 5, data offset < 5, ...) */
+	REC_MARK_LONG = 1u << 2,      /* the headers are longer than REC_CAP_MAX; stored as far as that */
+	REC_MARK_UNKNOWN = 1u << 3,   /* a protocol that the parser does not know: bytes kept as they were */
+	REC_MARK_FRAGMENT = 1u << 4,  /* not the first fragment: there is no layer 4 header in it */
+	REC_MARK_VLAN_HW = 1u << 5,   /* the outer VLAN tag had been taken by hardware and was put back */
+	REC_MARK_BLOCKED = 1u << 6,   /* dropped by the block list after it was recorded */
+	REC_MARK_GSO = 1u << 7,       /* a segmentation-offload super-packet, see gso_segs */
+	REC_MARK_CSUM_NONE = 1u << 8, /* the L4 checksum is not the one on the wire (set by user space only) */
+};
+#define REC_MARKS 9u
+
+/* Indexes of rec_head.off: where a layer begins, in bytes from the first header byte; 0 = not there. */
+enum rec_off { REC_L3 = 0, REC_L4 = 1, REC_INNER_L3 = 2, REC_INNER_L4 = 3, REC_OFFS = 4 };
+
+/*
+ * One record: this head, cap_len header bytes as they were on the wire (a hardware VLAN tag put back), zero to
+ * seven bytes of undefined padding up to a multiple of 8. Records are contiguous: none wraps, the ring has
+ * REC_RING_SLACK bytes behind its end for that.
+ */
+struct rec_head {
+	__u64 time;     /* CLOCK_BOOTTIME, ns, when the program ran */
+	__u32 wire_len; /* bytes of the frame without FCS; of the whole super-packet when gso_segs > 1 */
+	__u32 hash;     /* of the flow key, seeded at load; both directions of a conversation have the same */
+	__u16 cap_len;  /* header bytes that follow, 1..REC_CAP_MAX (0 only for an empty frame) */
+	__u16 marks;    /* enum rec_mark */
+	__u16 gso_segs; /* segments of a super-packet, 0 or 1 = none (__sk_buff.gso_segs) */
+	__u16 gso_size; /* payload bytes of each of its segments (__sk_buff.gso_size) */
+	__u8 off[REC_OFFS];
+	__u8 side;  /* enum rec_side */
+	__u8 proto; /* IANA number of the outermost layer 4 found, 0 when there is none */
+	__u8 reserved[2];
+};
+_Static_assert(sizeof(struct rec_head) == 32, "rec_head is 32 bytes");
+
+#define REC_RECORD_MAX (sizeof(struct rec_head) + REC_CAP_MAX) /* 288 */
+#define REC_RECORD_LEN(cap) (sizeof(struct rec_head) + (((cap) + 7u) & ~7u))
+
+/* ---- rings ------------------------------------------------------------------------------------------------ */
+
+#define REC_RING_PAGE 4096u  /* the control page in front of the data */
+#define REC_RING_SLACK 512u  /* bytes behind the end of the data, so that no record wraps */
+#define REC_RING_MIN (1u << 16)
+#define REC_RING_MAX (1u << 28) /* the verifier knows offsets below 1 << 29 only: BPF_MAX_VAR_OFF, linux/bpf_verifier.h */
+
+/*
+ * The value of a ring map (an mmap-able ARRAY of one element). Data bytes [head - n, head) modulo the ring's size
+ * (a power of two, the constant ring_size of the program) are n bytes of records. Byte indexes only grow.
+ */
+struct rec_ring {
+	__u64 head;       /* producer: bytes published since the ring was made; stored by XCHG, load it with acquire */
+	__u64 tail_seen;  /* producer's copy of the consumer index */
+	__u8 reserved[REC_RING_PAGE - 16];
+	__u8 data[];
+};
+_Static_assert(sizeof(struct rec_ring) == REC_RING_PAGE, "the ring's control page is one page");
+
+#define REC_RING_VALUE(size) (sizeof(struct rec_ring) + (size) + REC_RING_SLACK)
+
+/* ---- the balance's counters ------------------------------------------------------------------------------- */
+
+/*
+ * Where a packet that reached the hook went. Exactly one of the terms behind SEEN counts each packet that SEEN
+ * counts, except REC_LOST_CONTENDED, whose packets are not in SEEN (its counter is written by another context).
+ */
+enum rec_term {
+	REC_SEEN = 0,
+	REC_PUBLISHED = 1,         /* a record in the ring: will be stored */
+	REC_FILTERED_OWN = 2,      /* the recorder's own database connections */
+	REC_FILTERED_EXPR = 3,     /* rejected by the capture filter */
+	REC_BLOCKED = 4,           /* dropped by the block list without a record */
+	REC_SUMMARISED_FLOW = 5,   /* counted in the flood table by 5-tuple */
+	REC_SUMMARISED_PREFIX = 6, /* counted by prefix and protocol */
+	REC_LOST_RING_FULL = 7,
+	REC_LOST_CONTENDED = 8,    /* a second producer on this CPU and side found the ring busy */
+	REC_LOST_NO_RING = 9,      /* a CPU that came online after the rings were made */
+	REC_LOST_UNREADABLE = 10,  /* the packet's bytes could not be loaded */
+	REC_TERMS = 14,            /* 11..13 are free for later terms */
+};
+
+struct rec_count {
+	__u64 packets;
+	__u64 bytes; /* of wire_len */
+};
+
+/*
+ * Totals since the capture began, as they stood at the end of second `sec` (or stand now, in the newest slot).
+ * Because they are totals and not increments, a slot that was overwritten before it was read loses only the
+ * resolution of time, never a packet, and reading needs no handshake with the kernel.
+ */
+struct rec_second {
+	__u64 sec;     /* time / 1e9 of the packets counted here; 0 = never used or being written: read it before and after */
+	__u64 boot_ns; /* CLOCK_BOOTTIME when the slot was opened */
+	__u64 tai_ns;  /* CLOCK_TAI at the same moment */
+	__u64 reserved;
+	struct rec_count total[REC_TERMS];
+};
+_Static_assert(sizeof(struct rec_second) == 256, "rec_second is four cache lines");
+
+#define REC_SECONDS 1024u /* slots: seventeen minutes of traffic, a power of two */
+
+/*
+ * The value of `seconds`, one element for each (side * cpus + cpu): 256 KiB and one line. Slots are used in turn, one for each
+ * second in which a packet came: going back from `newest` the seconds fall.
+ */
+struct rec_seconds {
+	__u64 busy;  /* XCHG flag of the producer; the loser counts itself in contended */
+	__u64 until; /* ns: the newest slot's second ends here (exclusive) */
+	__u64 newest; /* index of the newest slot */
+	__u64 bound; /* reserved for levels of pressure */
+	struct rec_count contended; /* added to atomically; part of total[REC_LOST_CONTENDED] of the newest slot */
+	__u64 reserved[2];
+	struct rec_second slot[REC_SECONDS];
+};
+_Static_assert(sizeof(struct rec_seconds) == 64 + 256 * REC_SECONDS, "rec_seconds");
+
+/* ---- the desk: what the drainer tells the kernel ---------------------------------------------------------- */
+
+#define REC_DESK_CONTROL 0u
+#define REC_DESK_TAIL(side, cpus, cpu) (1u + (side) * (cpus) + (cpu)) /* element of a ring's consumer index */
+
+/* Elements of one cache line. Element 0 is `control`, the others are `tail`. */
+union rec_desk {
+	struct {
+		__u32 armed; /* 1: ring the bell for the next record, XCHG to 0 by whoever rings */
+		__u32 reserved[15];
+	} control;
+	struct {
+		__u64 tail; /* consumer index of the ring: bytes settled; never beyond head */
+		__u64 reserved[7];
+	} ring;
+};
+_Static_assert(sizeof(union rec_desk) == 64, "one cache line for each desk element");
+
+/* ---- policy: what the keeper tells the kernel ------------------------------------------------------------- */
+
+#define REC_OWN_PORTS 8u
+#define REC_OWN_FLOWS 256u
+
+struct rec_policy {
+	__u32 own_flows;                /* entries in `own`; 0: it is not asked */
+	__u32 reserved;
+	__u16 own_port[REC_OWN_PORTS];  /* database ports, network byte order, 0 = unused: asked before `own` is */
+	__u8 rest[40];
+};
+_Static_assert(sizeof(struct rec_policy) == 64, "rec_policy");
+
+/* A connection of the recorder to its database, entered in both directions. IPv4 as ::ffff:a.b.c.d. */
+struct rec_own_key {
+	__u8 src[16];
+	__u8 dst[16];
+	__u16 sport; /* network byte order */
+	__u16 dport; /* network byte order */
+	__u32 proto; /* IPPROTO_TCP */
+};
+_Static_assert(sizeof(struct rec_own_key) == 40, "rec_own_key");
+
+/* ---- settings of one program, constant once it is loaded --------------------------------------------------- */
+
+struct rec_settings {
+	__u32 side;      /* enum rec_side */
+	__u32 cpus;      /* possible CPUs: the stride of desk and seconds */
+	__u32 ring_size; /* bytes of a ring's data, a power of two */
+	__u32 tap;       /* 1: consume what was recorded (XDP_DROP / TC_ACT_SHOT) */
+	__u32 vlan_kfunc; /* 1: XDP asks the driver for the tag that hardware took (Linux 6.8) */
+	__u32 hash_seed; /* random, for each load */
+	__u32 reserved[2];
+};
+
+#endif

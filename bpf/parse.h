@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * parse.h - finds the headers of a frame: where each layer begins, how many bytes they are together, and whose
+ * conversation it is. It reads no field that is not needed for that; fields are user space's (recorder/packet/).
+ *
+ * One source for the kernel and for native code (import, tests, fuzzing), so both give the same answer for the same
+ * bytes. It works on a struct rec_slot: a record's head with the packet's first bytes behind it, in the ring itself
+ * or in any memory. `avail` of the bytes are the packet's; what lies behind them is never looked at.
+ *
+ *   rec_frame   one frame: from Ethernet, or from layer 3 for what is inside a tunnel, to the end of layer 4
+ *   rec_parse   the outer frame, then the inner one
+ *   rec_trim    what it says goes into the head: cap_len and marks
+ *
+ * Why so: the verifier walks each global function once, whatever calls it. Its offsets must be unknown numbers from
+ * the start (they come in as an argument), else it follows every VLAN tag and extension header separately; each is
+ * masked once before use, and the slot has REC_SLOT_PAD bytes behind the largest masked offset. The masks change
+ * nothing: an offset is at most `avail` when it is used.
+ */
+#ifndef XDP_RECORDER_PARSE_H
+#define XDP_RECORDER_PARSE_H
+
+#include "abi.h"
+
+/* Bytes read at once behind an offset: 40 of IPv6. */
+#define REC_SLOT_PAD 64u
+struct rec_slot {
+	struct rec_head head;
+	__u8 bytes[REC_CAP_MAX + REC_SLOT_PAD];
+};
+_Static_assert(sizeof(struct rec_slot) <= REC_RING_SLACK, "a slot at the last byte of the ring fits the slack");
+_Static_assert(REC_CAP_MAX == 256, "offsets are masked with 255");
+
+/* Bounds of the loops. What goes beyond them is unknown to us, and kept as such. */
+#define REC_VLAN_TAGS 4u   /* IEEE 802.1ad knows two; four are seen in the wild */
+#define REC_MPLS_LABELS 8u
+#define REC_EXT_HEADERS 8u /* IPv6 extension headers, and AH */
+
+#ifdef __bpf__
+#define REC_GLOBAL __attribute__((noinline))
+#define REC_INLINE static __attribute__((always_inline)) inline
+/* BPF has no unaligned accesses in C; the kernel's JIT does them where the machine can. */
+#define rec_ld16(p) (*(const __u16 *)(p))
+#define rec_ld32(p) (*(const __u32 *)(p))
+#define rec_ld64(p) (*(const __u64 *)(p))
+#define REC_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#define REC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define REC_NO_UNROLL
+#define REC_UNROLL
+#define REC_GLOBAL static __attribute__((unused))
+#define REC_INLINE static inline __attribute__((unused))
+REC_INLINE __u16 rec_ld16(const __u8 *p)
+{
+	__u16 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+REC_INLINE __u32 rec_ld32(const __u8 *p)
+{
+	__u32 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+REC_INLINE __u64 rec_ld64(const __u8 *p)
+{
+	__u64 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+#endif
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define REC_BE16(v) ((__u16)__builtin_bswap16(v))
+#else
+#define REC_BE16(v) ((__u16)(v))
+#endif
+
+/* EtherTypes, IEEE 802 numbers. */
+enum {
+	REC_ETH_MIN = 0x0600, /* below: a length, IEEE 802.3 */
+	REC_ETH_IPV4 = 0x0800,
+	REC_ETH_ARP = 0x0806,
+	REC_ETH_TEB = 0x6558, /* an Ethernet frame: inside GRE and Geneve, and our start */
+	REC_ETH_RARP = 0x8035,
+	REC_ETH_VLAN = 0x8100,
+	REC_ETH_IPV6 = 0x86dd,
+	REC_ETH_MPLS = 0x8847,
+	REC_ETH_MPLS_MC = 0x8848,
+	REC_ETH_PPPOE = 0x8864,
+	REC_ETH_QINQ = 0x88a8,
+	REC_ETH_QINQ_OLD = 0x9100,
+};
+
+/* Protocol numbers, IANA. */
+enum {
+	REC_IP_HOPOPTS = 0,
+	REC_IP_ICMP = 1,
+	REC_IP_IPIP = 4,
+	REC_IP_TCP = 6,
+	REC_IP_UDP = 17,
+	REC_IP_IPV6 = 41,
+	REC_IP_ROUTING = 43,
+	REC_IP_FRAGMENT = 44,
+	REC_IP_GRE = 47,
+	REC_IP_AH = 51,
+	REC_IP_ICMP6 = 58,
+	REC_IP_NONE = 59,
+	REC_IP_DSTOPTS = 60,
+	REC_IP_MOBILITY = 135,
+	REC_IP_HIP = 139,
+	REC_IP_SHIM6 = 140,
+};
+
+enum { REC_PORT_VXLAN = 4789, REC_PORT_GENEVE = 6081 };
+
+/* Where a frame begins: offset and EtherType. The outer one is at 0. */
+#define REC_AT(pos, etype) ((__u32)(pos) | (__u32)(etype) << 16)
+#define REC_AT_OUTER REC_AT(0, REC_ETH_TEB)
+
+/* What rec_frame returns: the header bytes it would have, and where an inner frame begins and ends (0 = none). */
+#define REC_WANT(r) ((__u32)(r)&0xffff)
+#define REC_NEXT(r) ((__u32)((r) >> 16))
+#define REC_NEXT_END(r) ((__u32)((r) >> 48))
+
+/* Lengths beyond this are all alike to the parser; so they fit 16 bits. */
+#define REC_END_MAX 0xffffu
+
+/*
+ * The flow's hash: symmetric because the ends are added; seeded in the multiplier and the offset, so that keys cannot
+ * be chosen to meet in one bucket of a table.
+ */
+REC_INLINE __u64 rec_end_hash(__u64 address, __u32 port, __u64 seed)
+{
+	__u64 h = (address ^ seed) * (seed | 1);
+
+	return ((h ^ h >> 32) + port) * 0x9e3779b97f4a7c15ull;
+}
+
+REC_INLINE __u32 rec_flow_hash(__u64 a, __u64 b, __u32 aport, __u32 bport, __u32 proto, __u64 seed)
+{
+	__u64 h = rec_end_hash(a, aport, seed) + rec_end_hash(b, bport, seed);
+
+	h = ((h ^ h >> 29) + proto) * 0xbf58476d1ce4e5b9ull;
+	return (__u32)(h >> 32);
+}
+
+/* Folds an IPv6 address into the 64 bits that rec_end_hash takes. */
+REC_INLINE __u64 rec_fold6(const __u8 *address, __u64 seed)
+{
+	__u64 h = (rec_ld64(address) ^ seed) * 0x94d049bb133111ebull;
+
+	return (h ^ h >> 32) + rec_ld64(address + 8);
+}
+
+REC_INLINE const __u8 *rec_at(const struct rec_slot *s, __u32 pos)
+{
+	return s->bytes + (pos & (REC_CAP_MAX - 1));
+}
+
+/*
+ * Parses one frame that begins at `at` (REC_AT) in a packet of `end` bytes, of which `avail` are in the slot. Writes
+ * off, proto, marks and hash of the head (the inner frame: its two offsets, and adds to marks). A want beyond
+ * `avail` means: it ran out of bytes there, load more and parse again.
+ */
+REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at, __u32 seed32)
+{
+	__u32 pos = at & 0xffff, etype = at >> 16, inner = pos;
+	__u32 lim, want, marks = 0, proto = 0, l3 = 0, l4 = 0, ports = 0, next = 0;
+	__u64 seed = seed32 * 0xd6e8feb86659fd93ull;
+	__u64 src = 0, dst = 0;
+	const __u8 *p;
+	__u32 i, n;
+
+	if (!s)
+		return 0;
+	if (avail > REC_CAP_MAX)
+		avail = REC_CAP_MAX;
+	if (end > REC_END_MAX)
+		end = REC_END_MAX;
+	lim = avail < end ? avail : end;
+
+	/* Layer 2: after it, pos and etype say where layer 3 is and what. */
+	if (etype == REC_ETH_TEB) {
+		want = pos + 14;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		etype = REC_BE16(rec_ld16(p + 12));
+		pos = want;
+		if (etype == REC_ETH_IPV4)
+			goto ip4;
+		REC_NO_UNROLL
+		for (i = 0; i < REC_VLAN_TAGS; i++) {
+			if (etype != REC_ETH_VLAN && etype != REC_ETH_QINQ && etype != REC_ETH_QINQ_OLD)
+				break;
+			want = pos + 4;
+			if (want > lim)
+				goto cut;
+			etype = REC_BE16(rec_ld16(rec_at(s, pos) + 2));
+			pos = want;
+		}
+	}
+	if (etype == REC_ETH_PPPOE) { /* RFC 2516: version, type, code, session, length, PPP's protocol */
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		if (rec_ld16(p) != REC_BE16(0x1100))
+			goto unknown;
+		n = pos + 6 + REC_BE16(rec_ld16(p + 4));
+		if (n < want)
+			goto malformed;
+		if (n < end)
+			end = n;
+		if (lim > end)
+			lim = end;
+		n = REC_BE16(rec_ld16(p + 6));
+		etype = n == 0x0021 ? REC_ETH_IPV4 : n == 0x0057 ? REC_ETH_IPV6 : 0;
+		pos = want;
+	} else if (etype == REC_ETH_MPLS || etype == REC_ETH_MPLS_MC) { /* RFC 3032, RFC 4928 for the first nibble */
+		etype = 0;
+		REC_NO_UNROLL
+		for (i = 0; i < REC_MPLS_LABELS; i++) {
+			want = pos + 4;
+			if (want > lim)
+				goto cut;
+			n = rec_at(s, pos)[2];
+			pos = want;
+			if (n & 1) {
+				want = pos + 1;
+				if (want > lim)
+					goto cut;
+				n = rec_at(s, pos)[0] >> 4;
+				etype = n == 4 ? REC_ETH_IPV4 : n == 6 ? REC_ETH_IPV6 : 0;
+				break;
+			}
+		}
+	}
+
+	/* Layer 3: after it, pos and proto say where layer 4 is and what. */
+	if (etype == REC_ETH_IPV4) {
+	ip4:
+		l3 = pos;
+		want = pos + 20;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		i = p[0];
+		n = (i & 15) * 4;
+		if (i >> 4 != 4 || n < 20)
+			goto malformed;
+		want = pos + n;
+		i = REC_BE16(rec_ld16(p + 2)); /* 0: filled in later, by the card that segments it */
+		if (i) {
+			if (i < n)
+				goto malformed;
+			i += pos;
+			if (i < end)
+				end = i;
+			if (lim > end)
+				lim = end;
+		}
+		proto = p[9];
+		if (!inner) {
+			src = rec_ld32(p + 12);
+			dst = rec_ld32(p + 16);
+		}
+		if (want > lim)
+			goto cut;
+		pos = want;
+		if (rec_ld16(p + 6) & REC_BE16(0x1fff)) {
+			marks = REC_MARK_FRAGMENT;
+			goto out;
+		}
+	} else if (etype == REC_ETH_IPV6) {
+		l3 = pos;
+		want = pos + 40;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		if (p[0] >> 4 != 6)
+			goto malformed;
+		i = REC_BE16(rec_ld16(p + 4)); /* 0: a jumbogram */
+		if (i) {
+			i += want;
+			if (i < end)
+				end = i;
+			if (lim > end)
+				lim = end;
+		}
+		proto = p[6];
+		if (!inner) {
+			src = rec_fold6(p + 8, seed);
+			dst = rec_fold6(p + 24, seed);
+		}
+		pos = want;
+	} else if (etype == REC_ETH_ARP || etype == REC_ETH_RARP) { /* RFC 826, address lengths honoured */
+		l3 = pos;
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		n = 2 * ((__u32)p[4] + p[5]);
+		want += n;
+		if (want > lim)
+			goto cut;
+		if (n == 2 * (6 + 4)) {
+			src = rec_ld32(p + 14);
+			dst = rec_ld32(p + 24);
+		}
+		goto out;
+	} else {
+		goto unknown;
+	}
+
+	/* Layer 4. The two that are nearly everything first. */
+	if (proto == REC_IP_TCP) {
+	tcp:
+		l4 = pos;
+		want = pos + 20;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		ports = rec_ld32(p);
+		n = (p[12] >> 4) * 4;
+		if (n < 20) {
+			marks |= REC_MARK_MALFORMED;
+			goto out;
+		}
+		want = pos + n;
+		if (want > lim)
+			goto cut;
+		goto out;
+	}
+	if (proto == REC_IP_UDP) {
+	udp:
+		l4 = pos;
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		ports = rec_ld32(p);
+		n = REC_BE16(rec_ld16(p + 4));
+		if (n && n < 8)
+			marks |= REC_MARK_MALFORMED;
+		n = REC_BE16(rec_ld16(p + 2));
+		if ((n != REC_PORT_VXLAN && n != REC_PORT_GENEVE) || inner || pos + 16 > end)
+			goto out;
+		/* RFC 7348, RFC 8926: eight bytes, then the inner frame */
+		want = pos + 16;
+		if (want > lim)
+			goto out; /* there is more of it: again with more bytes */
+		if (n == REC_PORT_VXLAN) {
+			i = p[8] & 0x08 ? REC_ETH_TEB : 0; /* the flag I: it has a network identifier */
+		} else {
+			want += (p[8] & 0x3f) * 4;
+			i = p[8] >> 6 ? 0 : REC_BE16(rec_ld16(p + 10));
+		}
+		if (i != REC_ETH_TEB && i != REC_ETH_IPV4 && i != REC_ETH_IPV6) {
+			want = pos + 8; /* something else on that port */
+			goto out;
+		}
+		if (want > lim)
+			goto cut;
+		next = REC_AT(want, i);
+		goto out;
+	}
+
+	if (l3 && (etype == REC_ETH_IPV6 || proto == REC_IP_AH)) {
+		REC_NO_UNROLL
+		for (i = 0; i < REC_EXT_HEADERS; i++) {
+			if (proto != REC_IP_HOPOPTS && proto != REC_IP_DSTOPTS && proto != REC_IP_ROUTING &&
+			    proto != REC_IP_FRAGMENT && proto != REC_IP_AH && proto != REC_IP_MOBILITY &&
+			    proto != REC_IP_HIP && proto != REC_IP_SHIM6)
+				break;
+			want = pos + 8;
+			if (want > lim)
+				goto cut;
+			p = rec_at(s, pos);
+			n = p[1];
+			if (proto == REC_IP_FRAGMENT) {
+				proto = p[0];
+				pos = want;
+				if (rec_ld16(p + 2) & REC_BE16(0xfff8)) {
+					marks = REC_MARK_FRAGMENT;
+					goto out;
+				}
+				continue;
+			}
+			n = proto == REC_IP_AH ? (n + 2) * 4 : (n + 1) * 8;
+			want = pos + n;
+			if (want > lim)
+				goto cut;
+			proto = p[0];
+			pos = want;
+		}
+		if (proto == REC_IP_TCP)
+			goto tcp;
+		if (proto == REC_IP_UDP)
+			goto udp;
+		if (proto == REC_IP_NONE) {
+			want = pos;
+			goto out;
+		}
+	}
+
+	l4 = pos;
+	if (proto == REC_IP_IPIP || proto == REC_IP_IPV6) {
+		if (inner)
+			goto unknown;
+		l4 = 0; /* nothing stands between the two */
+		want = pos;
+		next = REC_AT(pos, proto == REC_IP_IPIP ? REC_ETH_IPV4 : REC_ETH_IPV6);
+		goto out;
+	}
+	if (proto == REC_IP_ICMP) { /* RFC 792: errors quote an IP header and 8 bytes */
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		i = p[0];
+		if (i == 3 || i == 4 || i == 5 || i == 11 || i == 12) {
+			n = 20;
+			if (want < lim && p[8] >> 4 == 4 && (p[8] & 15) > 5)
+				n = (p[8] & 15) * 4;
+			want += n + 8;
+			if (want > end)
+				want = end;
+			goto out;
+		}
+		if (i == 13 || i == 14)
+			want += 12; /* time stamps */
+		else if (i == 17 || i == 18)
+			want += 4; /* address masks */
+		if (want > lim)
+			goto cut;
+		goto out;
+	}
+	if (proto == REC_IP_ICMP6) { /* RFC 4443, heads of RFC 4861 and RFC 2710 */
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		i = rec_at(s, pos)[0];
+		if (i - 1 < 4) {
+			want += 48;
+			if (want > end)
+				want = end;
+			goto out;
+		}
+		if (i == 135 || i == 136 || i - 130 < 3)
+			want += 16; /* solicitation, advertisement; listener query, report, done */
+		else if (i == 134)
+			want += 8; /* router advertisement */
+		else if (i == 137)
+			want += 32; /* redirect */
+		if (want > lim)
+			goto cut;
+		goto out;
+	}
+	if (proto == REC_IP_GRE) { /* RFC 2784, RFC 2890; version 1 is RFC 2637 */
+		want = pos + 4;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		i = p[0];
+		n = p[1];
+		if (i & 0x40 || (n & 7) > 1)
+			goto unknown;
+		want += (i >> 7 & 1) * 4 + (i >> 5 & 1) * 4 + (i >> 4 & 1) * 4 + (n >> 7 & n & 1) * 4;
+		if (want > lim)
+			goto cut;
+		pos = want;
+		etype = REC_BE16(rec_ld16(p + 2));
+		if (inner || (etype != REC_ETH_IPV4 && etype != REC_ETH_IPV6 && etype != REC_ETH_TEB &&
+			      etype != REC_ETH_MPLS && etype != REC_ETH_MPLS_MC))
+			goto unknown;
+		next = REC_AT(pos, etype);
+		goto out;
+	}
+
+unknown:
+	marks |= REC_MARK_UNKNOWN;
+	goto keep;
+malformed:
+	marks |= REC_MARK_MALFORMED;
+keep:
+	want = end < REC_CAP_FAST ? end : REC_CAP_FAST;
+	if (want < pos)
+		want = pos;
+	goto edge;
+cut:
+	if (want > end) {
+		marks |= REC_MARK_TRUNCATED;
+		want = end;
+	}
+edge: /* a layer of which there is no byte does not begin */
+	if (l3 >= want)
+		l3 = 0;
+	if (l4 >= want)
+		l4 = 0;
+out:
+	if (inner) {
+		s->head.off[REC_INNER_L3] = (__u8)l3;
+		s->head.off[REC_INNER_L4] = (__u8)l4;
+		s->head.marks |= (__u16)marks;
+	} else {
+		s->head.off[REC_L3] = (__u8)l3;
+		s->head.off[REC_L4] = (__u8)l4;
+		s->head.off[REC_INNER_L3] = 0;
+		s->head.off[REC_INNER_L4] = 0;
+		s->head.marks = (__u16)marks;
+		s->head.proto = (__u8)proto;
+		if (!(src | dst) && lim >= 12) { /* no IP: by the MAC addresses */
+			dst = rec_ld32(s->bytes) | (__u64)rec_ld16(s->bytes + 4) << 32;
+			src = rec_ld32(s->bytes + 6) | (__u64)rec_ld16(s->bytes + 10) << 32;
+		}
+		s->head.hash = rec_flow_hash(src, dst, ports & 0xffff, ports >> 16, proto, seed);
+	}
+	if (want > REC_END_MAX)
+		want = REC_END_MAX;
+	return want | (__u64)next << 16 | (__u64)end << 48;
+}
+
+/*
+ * Parses the packet in the slot and returns the header bytes that it would have. More than `avail`, and the packet
+ * (`wire` bytes) has them: load up to REC_CAP_MAX and call again.
+ */
+REC_INLINE __u32 rec_parse(struct rec_slot *s, __u32 avail, __u32 wire, __u32 seed)
+{
+	__u64 r = rec_frame(s, avail, wire, REC_AT_OUTER, seed);
+
+	if (REC_NEXT(r))
+		r = rec_frame(s, avail, REC_NEXT_END(r), REC_NEXT(r), seed);
+	return REC_WANT(r);
+}
+
+/* True when it is worth loading more of the packet and parsing again. */
+REC_INLINE int rec_short(__u32 want, __u32 avail, __u32 wire)
+{
+	return want > avail && avail < REC_CAP_MAX && avail < wire;
+}
+
+/* Settles cap_len and marks after the last rec_parse. */
+REC_INLINE __u32 rec_trim(struct rec_slot *s, __u32 want, __u32 avail)
+{
+	if (want > avail) {
+		s->head.marks |= avail < REC_CAP_MAX ? REC_MARK_TRUNCATED : REC_MARK_LONG;
+		want = avail;
+		REC_UNROLL
+		for (__u32 i = 0; i < REC_OFFS; i++)
+			if (s->head.off[i] >= want)
+				s->head.off[i] = 0;
+	}
+	s->head.cap_len = (__u16)want;
+	return want;
+}
+
+#endif

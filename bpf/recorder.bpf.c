@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * recorder.bpf.c - from the packet to a record in a ring, and to the counters of the balance.
+ *
+ * One body, `record`, inlined into three entry points: XDP, XDP bound to a driver that gives the VLAN tag which the
+ * card took, and tc (tcx or clsact, both sides). One object is loaded for each hook, with constant settings; the
+ * verifier removes what the settings do not need. The maps are a capture's, shared by reuse.
+ *
+ * The way of a packet:
+ *
+ *   own second  -> taken with XCHG; who finds it taken counts itself in `contended` and leaves
+ *   clock       -> a new second opens a new slot
+ *   SEEN
+ *   room?       -> 288 bytes in the ring; if not, the ring's control page serves as scratch, if it must be parsed at all
+ *   copy, parse -> up to 128 bytes straight from the packet; up to 256 through a helper when the parser ran out
+ *   own?        -> FILTERED_OWN
+ *   publish     -> XCHG of the ring's head, PUBLISHED, the bell if somebody waits
+ *
+ * Every way out behind SEEN adds to exactly one other term (abi.h).
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "compat.h"
+#include "parse.h"
+
+const volatile struct rec_settings settings = { .cpus = 1, .ring_size = REC_RING_MIN };
+
+/* ---- maps: made by recorder/capture, the sizes here are placeholders --------------------------------------- */
+
+struct ring_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, REC_RING_VALUE(REC_RING_MIN));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring_map);
+} rings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rec_seconds);
+} seconds SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, union rec_desk);
+} desk SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rec_policy);
+} policy SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REC_OWN_FLOWS);
+	__type(key, struct rec_own_key);
+	__type(value, __u32);
+} own SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} bell SEC(".maps");
+
+/* e6795330f88b "xdp: Add VLAN tag hint", 6.8. Weak: where it is not, rec_xdp_vlan is not loaded. */
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *proto, __u16 *tci) __ksym __weak;
+
+#define NS_PER_SEC 1000000000ull
+#define SCRATCH 1024u /* in the ring's control page */
+_Static_assert(SCRATCH + sizeof(struct rec_slot) <= REC_RING_PAGE, "scratch lies in the control page");
+_Static_assert((REC_SECONDS & (REC_SECONDS - 1)) == 0, "slots are masked");
+
+#define xchg(p, v) __sync_lock_test_and_set(p, v)
+#define relaxed(x) (*(volatile __typeof__(x) *)&(x))
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* ---- the packet, as the hooks give it -------------------------------------------------------------------------- */
+
+enum kind { KIND_XDP, KIND_TC };
+
+struct packet {
+	union {
+		struct xdp_md *xdp;
+		struct __sk_buff *skb;
+	};
+	__u32 bytes; /* in the packet; a tag in metadata is not among them */
+	__u32 shift; /* 4 when a tag is put back */
+	__u32 tag;   /* its four bytes, as on the wire */
+};
+
+/* The unsigned 8-byte copies of a block. Constant offsets: one check of the block's end serves all of them. */
+#define COPY8(d, p, o) (*(__u64 *)((d) + (o)) = *(const __u64 *)((p) + (o)))
+#define COPY16(d, p, o) (COPY8(d, p, o), COPY8(d, p, (o) + 8))
+#define COPY32(d, p, o) (COPY16(d, p, o), COPY16(d, p, (o) + 16))
+#define COPY64(d, p, o) (COPY32(d, p, o), COPY32(d, p, (o) + 32))
+
+/*
+ * Copies up to REC_CAP_FAST bytes by direct access and returns how many; 0 when the linear part is too short.
+ * clang 14 keeps 32 bits of a packet pointer if it can ("invalid size of register spill"): hence volatile, barriers.
+ */
+static __always_inline __u32 copy_direct(__u8 *to, const struct packet *pk, enum kind kind)
+{
+	const __u8 *p, *end, *t;
+	__u8 *d = to;
+	__u64 n;
+
+	if (kind == KIND_XDP) {
+		p = (void *)(long)relaxed(pk->xdp->data);
+		end = (void *)(long)relaxed(pk->xdp->data_end);
+	} else {
+		p = (void *)(long)relaxed(pk->skb->data);
+		end = (void *)(long)relaxed(pk->skb->data_end);
+	}
+	barrier_var(p);
+	barrier_var(end);
+	if (p + REC_CAP_FAST <= end) {
+		COPY64(d, p, 0);
+		COPY64(d, p, 64);
+		return REC_CAP_FAST;
+	}
+	if (p + 14 > end)
+		return 0;
+	n = (__u64)end - (__u64)p;
+	t = p;
+	if (t + 64 <= end) {
+		COPY64(d, t, 0);
+		t += 64;
+		d += 64;
+	}
+	if (t + 32 <= end) {
+		COPY32(d, t, 0);
+		t += 32;
+		d += 32;
+	}
+	if (t + 16 <= end) {
+		COPY16(d, t, 0);
+		t += 16;
+		d += 16;
+	}
+	if (t + 8 <= end)
+		COPY8(d, t, 0);
+	n = (n - 8) & (REC_CAP_FAST - 1); /* the last 8 bytes, over what is there already */
+	barrier_var(n);
+	t = p + n;
+	if (t + 8 <= end)
+		COPY8(to + n, t, 0);
+	return (__u32)n + 8;
+}
+
+/* Loads up to REC_CAP_MAX bytes, wherever they are (fragments). The bytes loaded, or a negative error. */
+static __always_inline int copy_helper(__u8 *to, const struct packet *pk, enum kind kind)
+{
+	__u64 n = pk->bytes < REC_CAP_MAX - 4 ? pk->bytes : REC_CAP_MAX - pk->shift;
+	long err;
+
+	if (n > pk->bytes)
+		n = pk->bytes;
+	barrier_var(n);
+	n = ((n - 1) & (REC_CAP_MAX - 1)) + 1; /* the form that Linux 6.1 understands */
+	err = kind == KIND_XDP ? bpf_xdp_load_bytes(pk->xdp, 0, to, n) : bpf_skb_load_bytes(pk->skb, 0, to, n);
+	return err ? (int)err : (int)n;
+}
+
+/* Puts the tag back behind the MAC addresses; the packet was copied 4 bytes further on. */
+static __always_inline void put_tag(__u8 *bytes, __u32 tag)
+{
+	*(__u64 *)bytes = *(__u64 *)(bytes + 4);
+	*(__u32 *)(bytes + 8) = *(__u32 *)(bytes + 12);
+	*(__u32 *)(bytes + 12) = tag;
+}
+
+/* ---- the balance's second ---------------------------------------------------------------------------------------- */
+
+/* Opens the slot of a new second with the totals so far. Readers see sec = 0 while it is written. */
+static __always_inline void roll(struct rec_seconds *s, __u64 now)
+{
+	__u64 sec = now / NS_PER_SEC, newest = s->newest;
+	struct rec_second *from = &s->slot[newest & (REC_SECONDS - 1)];
+	struct rec_second *to = &s->slot[(newest + 1) & (REC_SECONDS - 1)];
+
+	from->total[REC_LOST_CONTENDED].packets = relaxed(s->contended.packets);
+	from->total[REC_LOST_CONTENDED].bytes = relaxed(s->contended.bytes);
+	xchg(&to->sec, 0);
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < REC_TERMS; i++)
+		to->total[i] = from->total[i];
+	to->boot_ns = now;
+	to->tai_ns = bpf_ktime_get_tai_ns();
+	to->reserved = 0;
+	xchg(&to->sec, sec);
+	xchg(&s->newest, (newest + 1) & (REC_SECONDS - 1));
+	s->until = (sec + 1) * NS_PER_SEC;
+}
+
+/* ---- the recorder's own connections ------------------------------------------------------------------------------ */
+
+static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
+{
+	struct rec_own_key key = {};
+	struct rec_policy *p;
+	const __u8 *l3, *l4;
+	__u32 zero = 0, i;
+	__u16 port;
+
+	p = bpf_map_lookup_elem(&policy, &zero);
+	if (!p || !relaxed(p->own_flows) || slot->head.proto != REC_IP_TCP || !slot->head.off[REC_L4] ||
+	    slot->head.off[REC_L4] + 4u > cap)
+		return 0;
+	l3 = rec_at(slot, slot->head.off[REC_L3]);
+	l4 = rec_at(slot, slot->head.off[REC_L4]);
+	key.sport = rec_ld16(l4);
+	key.dport = rec_ld16(l4 + 2);
+#pragma clang loop unroll(full)
+	for (i = 0; i < REC_OWN_PORTS; i++) { /* the keeper leaves no hole */
+		port = relaxed(p->own_port[i]);
+		if (!port)
+			return 0;
+		if (port == key.sport || port == key.dport)
+			break;
+	}
+	if (i == REC_OWN_PORTS)
+		return 0;
+	if (l3[0] >> 4 == 4) {
+		key.src[10] = key.src[11] = key.dst[10] = key.dst[11] = 0xff;
+		*(__u32 *)(key.src + 12) = rec_ld32(l3 + 12);
+		*(__u32 *)(key.dst + 12) = rec_ld32(l3 + 16);
+	} else {
+		*(__u64 *)key.src = rec_ld64(l3 + 8);
+		*(__u64 *)(key.src + 8) = rec_ld64(l3 + 16);
+		*(__u64 *)key.dst = rec_ld64(l3 + 24);
+		*(__u64 *)(key.dst + 8) = rec_ld64(l3 + 32);
+	}
+	key.proto = REC_IP_TCP;
+	return bpf_map_lookup_elem(&own, &key) != 0;
+}
+
+/* ---- one packet -------------------------------------------------------------------------------------------------- */
+
+/* Makes the record, or says why not: the term of the balance that the packet belongs to. */
+static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, __u64 now)
+{
+	const __u32 size = settings.ring_size, wire = pk->bytes + pk->shift;
+	__u32 zero = 0, off, avail, want, cap;
+	struct rec_slot *slot;
+	struct rec_ring *ring;
+	int n, full = 0;
+	__u64 head;
+	void *map;
+
+	map = bpf_map_lookup_elem(&rings, &cpu);
+	if (!map)
+		return REC_LOST_NO_RING;
+	ring = bpf_map_lookup_elem(map, &zero);
+	if (!ring)
+		return REC_LOST_NO_RING;
+
+	/* Unsigned: a consumer index beyond the head, by mistake or malice, only means "full". */
+	head = ring->head;
+	off = REC_RING_PAGE + ((__u32)head & (size - 8));
+	if (unlikely(head - ring->tail_seen > size - REC_RECORD_MAX)) {
+		__u32 index = REC_DESK_TAIL(settings.side, settings.cpus, cpu);
+		union rec_desk *d = bpf_map_lookup_elem(&desk, &index);
+		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
+
+		if (!d || !p)
+			return REC_LOST_NO_RING;
+		ring->tail_seen = relaxed(d->ring.tail);
+		full = head - ring->tail_seen > size - REC_RECORD_MAX;
+		if (full) {
+			if (!relaxed(p->own_flows))
+				return REC_LOST_RING_FULL;
+			off = SCRATCH; /* lost or our own? it must be parsed to know */
+		}
+	}
+	slot = (void *)ring + off;
+
+	avail = copy_direct(slot->bytes + pk->shift, pk, kind);
+	if (unlikely(!avail))
+		goto load;
+	if (pk->shift) {
+		put_tag(slot->bytes, pk->tag);
+		avail += 4;
+	}
+	want = rec_parse(slot, avail, wire, settings.hash_seed);
+	if (unlikely(rec_short(want, avail, wire))) {
+	load:
+		n = copy_helper(slot->bytes + pk->shift, pk, kind);
+		if (n < 0)
+			return REC_LOST_UNREADABLE;
+		avail = n;
+		if (pk->shift) {
+			put_tag(slot->bytes, pk->tag);
+			avail += 4;
+		}
+		want = rec_parse(slot, avail, wire, settings.hash_seed);
+	}
+	cap = rec_trim(slot, want, avail);
+
+	if (is_own(slot, cap))
+		return REC_FILTERED_OWN;
+	if (full)
+		return REC_LOST_RING_FULL;
+
+	slot->head.time = now;
+	slot->head.wire_len = wire;
+	if (pk->shift)
+		slot->head.marks |= REC_MARK_VLAN_HW;
+	if (kind == KIND_TC) {
+		__u32 gso = pk->skb->gso_size;
+
+		slot->head.gso_segs = 0;
+		slot->head.gso_size = gso;
+		if (gso) {
+			slot->head.gso_segs = pk->skb->gso_segs;
+			slot->head.marks |= REC_MARK_GSO;
+		}
+	} else {
+		slot->head.gso_segs = 0;
+		slot->head.gso_size = 0;
+	}
+	slot->head.side = settings.side;
+	slot->head.reserved[0] = 0;
+	slot->head.reserved[1] = 0;
+	xchg(&ring->head, head + REC_RECORD_LEN(cap));
+	return REC_PUBLISHED;
+}
+
+static __always_inline void ring_bell(__u64 now)
+{
+	__u32 control = REC_DESK_CONTROL;
+	union rec_desk *d = bpf_map_lookup_elem(&desk, &control);
+
+	if (d && unlikely(relaxed(d->control.armed)) && xchg(&d->control.armed, 0))
+		bpf_ringbuf_output(&bell, &now, sizeof(now), BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline int record(const struct packet *pk, enum kind kind)
+{
+	const int pass = kind == KIND_XDP ? (int)XDP_PASS : REC_TCX_NEXT;
+	const int consume = kind == KIND_XDP ? (int)XDP_DROP : TC_ACT_SHOT;
+	const int verdict = settings.tap ? consume : pass;
+	const __u32 cpu = bpf_get_smp_processor_id();
+	__u32 index = settings.side * settings.cpus + cpu;
+	const __u64 wire = pk->bytes + pk->shift;
+	struct rec_seconds *s;
+	struct rec_count *count;
+	enum rec_term term;
+	__u64 now;
+
+	s = bpf_map_lookup_elem(&seconds, &index);
+	if (!s)
+		return pass;
+	if (unlikely(xchg(&s->busy, 1))) {
+		__sync_fetch_and_add(&s->contended.packets, 1);
+		__sync_fetch_and_add(&s->contended.bytes, wire);
+		return verdict;
+	}
+	now = bpf_ktime_get_boot_ns();
+	if (unlikely(now >= s->until))
+		roll(s, now);
+
+	count = s->slot[s->newest & (REC_SECONDS - 1)].total;
+	count[REC_SEEN].packets++;
+	count[REC_SEEN].bytes += wire;
+	term = take(pk, kind, cpu, now);
+	if (term == REC_PUBLISHED) {
+		count[REC_PUBLISHED].packets++;
+		count[REC_PUBLISHED].bytes += wire;
+		ring_bell(now);
+	} else {
+		count[term & 15].packets++;
+		count[term & 15].bytes += wire;
+	}
+	barrier();
+	relaxed(s->busy) = 0; /* the same CPU takes it next: no ordering between CPUs is needed */
+	return term == REC_FILTERED_OWN ? pass : verdict;
+}
+
+/* ---- entry points ------------------------------------------------------------------------------------------------ */
+
+SEC("xdp.frags")
+int rec_xdp(struct xdp_md *ctx)
+{
+	struct packet pk = { .xdp = ctx };
+
+	pk.bytes = bpf_xdp_get_buff_len(ctx);
+	return record(&pk, KIND_XDP);
+}
+
+/* Loaded bound to one device (BPF_F_XDP_DEV_BOUND_ONLY) whose driver may know the tag that the card took off. */
+SEC("xdp.frags")
+int rec_xdp_vlan(struct xdp_md *ctx)
+{
+	struct packet pk = { .xdp = ctx };
+	__be16 proto = 0;
+	__u16 tci = 0;
+
+	pk.bytes = bpf_xdp_get_buff_len(ctx);
+	if (bpf_xdp_metadata_rx_vlan_tag && !bpf_xdp_metadata_rx_vlan_tag(ctx, &proto, &tci)) {
+		pk.shift = 4;
+		pk.tag = proto | (__u32)REC_BE16(tci) << 16;
+	}
+	return record(&pk, KIND_XDP);
+}
+
+/* tcx or clsact, in or out. The tag of an skb is in its metadata, on the way out too. */
+SEC("tc")
+int rec_tc(struct __sk_buff *skb)
+{
+	struct packet pk = { .skb = skb };
+
+	pk.bytes = skb->len;
+	if (skb->vlan_present) {
+		pk.shift = 4;
+		pk.tag = (skb->vlan_proto & 0xffff) | (__u32)REC_BE16(skb->vlan_tci) << 16;
+	}
+	return record(&pk, KIND_TC);
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "recorder/cli/cmd.h"
+
+#include "recorder/capture/capture.h"
+#include "recorder/cli/interface.h"
+#include "recorder/core/util.h"
+#include "recorder/process/keeper.h"
+
+/* The missing ones of `interfaces`, all, each with the name that was perhaps meant. */
+static bool interfaces_exist(const struct settings_list *interfaces)
+{
+	struct if_nameindex *there = if_nameindex();
+	const char **names = NULL;
+	char text[900] = "";
+	size_t count = 0, used = 0, missing = 0;
+
+	while (there && there[count].if_index)
+		count++;
+	names = calloc(count + 1, sizeof(*names));
+	for (size_t i = 0; names && i < count; i++)
+		names[i] = there[i].if_name;
+	for (size_t i = 0; i < interfaces->count; i++) {
+		const char *near;
+
+		if (if_nametoindex(interfaces->items[i]))
+			continue;
+		near = names ? settings_nearest(interfaces->items[i], names) : NULL;
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s%s%s%s", missing ? ", " : "",
+						 interfaces->items[i], near ? " (did you mean " : "", near ? near : "",
+						 near ? "?)" : "");
+		missing++;
+	}
+	free(names);
+	if_freenameindex(there);
+	if (missing)
+		cmd_fail(EXIT_FAILED, "no such interface: %s; `xdp-recorder -D` lists those of this machine", text);
+	return !missing;
+}
+
+int cmd_record(const struct settings *settings)
+{
+	struct instance instance;
+	char caps[200];
+
+	if (!settings->interfaces.count) {
+		if (!settings->instance[0])
+			return cmd_fail(EXIT_USAGE, "no interface is named: -i IF (`xdp-recorder -D` lists them)");
+		if (instance_look(&instance, settings->instance))
+			return EXIT_USAGE;
+		if (!instance.pinned)
+			return cmd_fail(EXIT_USAGE, "instance %s has no capture to resume: name an interface with -i",
+					instance.name);
+	} else if (!interfaces_exist(&settings->interfaces)) {
+		return EXIT_FAILED;
+	}
+	if (!cmd_has_database(settings))
+		return EXIT_USAGE;
+	if (!cmd_user_exists(settings->user))
+		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",
+				settings->user);
+	if (capture_missing_caps(caps, sizeof(caps)))
+		return cmd_fail(EXIT_FAILED, "recording needs more rights: %s is missing; run it as root", caps);
+	return keeper_run(settings, KEEPER_RECORD);
+}

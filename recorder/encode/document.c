@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * document.c - BSON written straight into the memory that is sent.
+ *
+ * What all documents of a batch have in common (the element head of _id, its first 24 bytes, the head of ts, meta) is
+ * written once, as a preamble that is copied to the front of each document. The rest is unrolled from fields.def: one
+ * bit test for each field, then constant-size copies. There are no bounds checks inside a document: its longest form
+ * (DOCUMENT_BOUND) follows from the table and is reserved before.
+ */
+#include "recorder/encode/document.h"
+
+#include <errno.h>
+
+#include "recorder/core/util.h"
+#include "recorder/packet/fields.h"
+#include "recorder/packet/text.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "BSON is written with the processor's stores");
+
+/* Bytes that a value takes at most, by its type in the table. */
+#define BOUND_INT32 4
+#define BOUND_DOUBLE 8
+#define BOUND_DATE 8
+#define BOUND_STRING (4 + FIELD_TEXT_MAX + 1)
+#define BOUND_BINARY (5 + REC_CAP_MAX)
+enum {
+	FIELDS_BOUND = 0
+#define F(id, name, bson, where, tshark, text) +1 + sizeof(#name) + BOUND_##bson
+#include "recorder/packet/fields.def"
+#undef F
+	,
+	/* length, _id, ts, meta {iface, sensor}; see preamble_init */
+	PREAMBLE_BOUND = 4 + (1 + 4 + 5 + PACKET_ID_LEN) + (1 + 3 + 8) + (1 + 5 + 4 + 1) + (1 + 6 + 5) + (1 + 7 + 5) +
+			 2 * DOCUMENT_NAME_MAX,
+	ELEMENT_BOUND = 1 + 11, /* type, index of the document as text */
+	DOCUMENT_BOUND = ELEMENT_BOUND + PREAMBLE_BOUND + FIELDS_BOUND + 1,
+	COMMAND_BOUND = 160 + DOCUMENT_NAME_MAX, /* all but the documents, see command_begin */
+	COMMAND_TAIL = 2,			 /* ends of the array and of the command */
+};
+
+struct preamble {
+	size_t len;
+	size_t position, ts; /* offsets of what is different in each document */
+	uint8_t bytes[PREAMBLE_BOUND];
+};
+
+static inline uint8_t *put32(uint8_t *w, uint32_t v)
+{
+	memcpy(w, &v, 4);
+	return w + 4;
+}
+
+static inline uint8_t *put64(uint8_t *w, uint64_t v)
+{
+	memcpy(w, &v, 8);
+	return w + 8;
+}
+
+/* Type byte and name, string literals both: one constant-size copy, the literals' NUL ends the name. */
+#define PUT_HEAD(w, type, name) ((w) = (uint8_t *)memcpy((w), type name, sizeof(type name)) + sizeof(type name))
+
+static uint8_t *put_string(uint8_t *w, const char *text, size_t length)
+{
+	w = put32(w, (uint32_t)length + 1);
+	memcpy(w, text, length);
+	w[length] = 0;
+	return w + length + 1;
+}
+
+static uint8_t *put_id(uint8_t *w, const struct batch *b, uint32_t position)
+{
+	uint8_t number[8];
+
+	memcpy(w, b->source->capture, CAPTURE_ID_LEN);
+	put_be64(number, b->number);
+	memcpy(w + 16, number + 2, 6);
+	put_be16(w + 22, b->version);
+	put_be32(w + 24, position);
+	return w + PACKET_ID_LEN;
+}
+
+void packet_id(uint8_t id[PACKET_ID_LEN], const struct batch *batch, uint32_t position)
+{
+	put_id(id, batch, position);
+}
+
+static int preamble_init(struct preamble *t, const struct batch *b)
+{
+	size_t iface = strlen(b->source->iface), sensor = strlen(b->source->sensor);
+	uint8_t *w = t->bytes + 4, *meta;
+
+	if (iface > DOCUMENT_NAME_MAX || sensor > DOCUMENT_NAME_MAX)
+		return -ENAMETOOLONG;
+	PUT_HEAD(w, "\x05", "_id");
+	w = put32(w, PACKET_ID_LEN);
+	*w++ = BSON_SUBTYPE_BINARY;
+	w = put_id(w, b, 0);
+	t->position = (size_t)(w - t->bytes) - 4;
+	PUT_HEAD(w, "\x09", "ts");
+	t->ts = (size_t)(w - t->bytes);
+	w = put64(w, 0);
+	PUT_HEAD(w, "\x03", "meta");
+	meta = w;
+	w += 4;
+	PUT_HEAD(w, "\x02", "iface");
+	w = put_string(w, b->source->iface, iface);
+	PUT_HEAD(w, "\x02", "sensor");
+	w = put_string(w, b->source->sensor, sensor);
+	*w++ = 0;
+	put32(meta, (uint32_t)(w - meta));
+	t->len = (size_t)(w - t->bytes);
+	return 0;
+}
+
+/* How a field of each type is written, at `w`. */
+#define PUT_INT32(name, value)                                                                                         \
+	do {                                                                                                           \
+		PUT_HEAD(w, "\x10", #name);                                                                            \
+		w = put32(w, (uint32_t)(value));                                                                       \
+	} while (0)
+#define PUT_DOUBLE(name, value)                                                                                        \
+	do {                                                                                                           \
+		double number = (value);                                                                               \
+		PUT_HEAD(w, "\x01", #name);                                                                            \
+		memcpy(w, &number, 8);                                                                                 \
+		w += 8;                                                                                                \
+	} while (0)
+#define PUT_STRING(name, value)                                                                                        \
+	do {                                                                                                           \
+		char *at;                                                                                              \
+		unsigned length;                                                                                       \
+		PUT_HEAD(w, "\x02", #name);                                                                            \
+		at = (char *)w + 4;                                                                                    \
+		length = (value);                                                                                      \
+		put32(w, length + 1);                                                                                  \
+		at[length] = 0;                                                                                        \
+		w += 4 + length + 1;                                                                                   \
+	} while (0)
+#define PUT_BINARY(name, value) PUT_BINARY_(name, BINARY_ARGUMENTS value)
+#define BINARY_ARGUMENTS(pointer, length) pointer, length
+#define PUT_BINARY_(name, ...) PUT_BINARY__(name, __VA_ARGS__)
+#define PUT_BINARY__(name, pointer, length)                                                                            \
+	do {                                                                                                           \
+		PUT_HEAD(w, "\x05", #name);                                                                            \
+		w = put32(w, length);                                                                                  \
+		*w++ = BSON_SUBTYPE_BINARY;                                                                            \
+		if (length)                                                                                            \
+			memcpy(w, pointer, length);                                                                    \
+		w += length;                                                                                           \
+	} while (0)
+#define PUT_DATE(name, value) (void)0 /* ts stands in the preamble */
+
+/* Writes the document of record `position` to `w`, which has room for DOCUMENT_BOUND; the byte behind it. */
+static uint8_t *put_document(uint8_t *w, const struct preamble *t, const struct batch *batch,
+			     const struct ends_table *ends, uint32_t position)
+{
+	const struct rec_head *head = batch->records[position];
+	int64_t wall = batch_wall(batch, head->time);
+	uint8_t *start = w;
+	struct packet packet, *p = &packet;
+	bool out;
+
+	packet_decode(p, head, record_bytes(head));
+	out = ends_source_is_local(ends, p);
+	if (out != (p->key.side == REC_TX))
+		packet_set(p, PKT_SIDE);
+
+	memcpy(w, t->bytes, t->len);
+	put_be32(w + t->position, position);
+	put64(w + t->ts, (uint64_t)fields_ms(wall));
+	w += t->len;
+#define F(id, name, bson, where, tshark, text)                                                                         \
+	if (packet_has(p, PKT_##id))                                                                                   \
+		PUT_##bson(name, where);
+#include "recorder/packet/fields.def"
+#undef F
+	*w++ = 0;
+	put32(start, (uint32_t)(w - start));
+	return w;
+}
+
+int document_encode(bson_t *out, const struct batch *batch, const struct ends_table *ends, uint32_t position)
+{
+	uint8_t bytes[DOCUMENT_BOUND], *end;
+	struct preamble preamble;
+	bson_t document;
+	int r = preamble_init(&preamble, batch);
+
+	if (r < 0)
+		return r;
+	end = put_document(bytes, &preamble, batch, ends, position);
+	if (!bson_init_static(&document, bytes, (size_t)(end - bytes)) || !bson_concat(out, &document))
+		return -EINVAL;
+	return 0;
+}
+
+void command_buffer_free(struct command_buffer *buffer)
+{
+	free(buffer->data);
+	*buffer = (struct command_buffer){0};
+}
+
+static int reserve(struct command_buffer *c, size_t more)
+{
+	size_t cap = c->cap ? c->cap : 1 << 16;
+	uint8_t *data;
+
+	if (c->cap - c->len >= more)
+		return 0;
+	while (cap - c->len < more)
+		cap *= 2;
+	data = realloc(c->data, cap);
+	if (!data)
+		return -ENOMEM;
+	c->data = data;
+	c->cap = cap;
+	return 0;
+}
+
+/* Everything in front of the array's elements; *array is the offset of its length. */
+static int command_begin(struct command_buffer *c, const char *collection, uint32_t max_time_ms, size_t *array)
+{
+	size_t name = strlen(collection);
+	uint8_t *w, *concern;
+
+	c->len = 0;
+	if (name > DOCUMENT_NAME_MAX)
+		return -ENAMETOOLONG;
+	if (reserve(c, COMMAND_BOUND) < 0)
+		return -ENOMEM;
+	w = c->data + 4;
+	PUT_HEAD(w, "\x02", "insert");
+	w = put_string(w, collection, name);
+	PUT_HEAD(w, "\x08", "ordered");
+	*w++ = 0;
+	PUT_HEAD(w, "\x03", "writeConcern");
+	concern = w;
+	w += 4;
+	PUT_HEAD(w, "\x02", "w");
+	w = put_string(w, "majority", 8);
+	PUT_HEAD(w, "\x08", "j");
+	*w++ = 1;
+	*w++ = 0;
+	put32(concern, (uint32_t)(w - concern));
+	PUT_HEAD(w, "\x10", "maxTimeMS");
+	w = put32(w, max_time_ms);
+	PUT_HEAD(w, "\x04", "documents");
+	*array = (size_t)(w - c->data);
+	c->len = *array + 4;
+	return 0;
+}
+
+/* The next number in decimal text, counted in place. */
+struct index_text {
+	char digits[10];
+	unsigned length;
+};
+
+static inline void index_next(struct index_text *x)
+{
+	unsigned i = x->length;
+
+	while (i && x->digits[i - 1] == '9')
+		x->digits[--i] = '0';
+	if (i) {
+		x->digits[i - 1]++;
+	} else {
+		memmove(x->digits + 1, x->digits, x->length++);
+		x->digits[0] = '1';
+	}
+}
+
+/* A record is one to three cache lines somewhere in a ring; nearly all end in the second. */
+static inline void prefetch(const struct rec_head *record)
+{
+	__builtin_prefetch(record);
+	__builtin_prefetch((const uint8_t *)record + 64);
+}
+
+int document_command(struct command_buffer *c, const char *collection, const struct batch *batch,
+		     const struct ends_table *ends, uint32_t first, uint32_t count, const uint8_t *wanted,
+		     size_t max_bytes, uint32_t max_time_ms, uint32_t *next)
+{
+	struct index_text index = {.digits = "0", .length = 1};
+	struct preamble preamble;
+	uint32_t i, documents = 0;
+	size_t array = 0;
+	int r = preamble_init(&preamble, batch);
+
+	if (r == 0)
+		r = command_begin(c, collection, max_time_ms, &array);
+	if (r < 0)
+		return r;
+	for (i = first; i < first + count; i++) {
+		uint8_t *w;
+
+		if (wanted && !wanted[i - first])
+			continue;
+		if (i + 8 < first + count)
+			prefetch(batch->records[i + 8]);
+		if (reserve(c, DOCUMENT_BOUND + COMMAND_TAIL) < 0)
+			return -ENOMEM;
+		w = c->data + c->len;
+		*w++ = BSON_TYPE_DOCUMENT;
+		memcpy(w, index.digits, sizeof(index.digits));
+		w += index.length;
+		*w++ = 0;
+		w = put_document(w, &preamble, batch, ends, i);
+		if (documents && (size_t)(w - c->data) + COMMAND_TAIL > max_bytes)
+			break;
+		c->len = (size_t)(w - c->data);
+		documents++;
+		index_next(&index);
+	}
+	c->data[c->len++] = 0;
+	put32(c->data + array, (uint32_t)(c->len - array));
+	c->data[c->len++] = 0;
+	put32(c->data, (uint32_t)c->len);
+	*next = i;
+	return (int)documents;
+}

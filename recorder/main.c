@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The subcommands, and what is alike in all of them: settings, help, version, dump. */
+#include <errno.h>
+
+#include "recorder/cli/cmd.h"
+#include "recorder/core/clock.h"
+#include "recorder/core/util.h"
+#include "recorder/db/connect.h"
+#include "recorder/process/keeper.h"
+
+struct command {
+	const char *name;
+	enum settings_command bit;
+	int (*run)(const struct settings *settings);
+	const char *usage, *summary, *more;
+};
+
+static const struct command commands[] = {
+	{"record", SETTINGS_RECORD, cmd_record, "-i IF [-i IF...] --mongo URI [OPTION...]",
+	 "record the packet headers of interfaces into MongoDB",
+	 "SIGINT ends it: capture ends, everything is stored, a summary is printed. SIGTERM does the same, but with "
+	 "--keep\n"
+	 "capture goes on in the kernel. SIGUSR1 prints counters, SIGHUP reads the config file again."},
+	{"stop", SETTINGS_STOP, cmd_stop, "[INSTANCE] [OPTION...]",
+	 "end a recording: take the hooks off, store what the rings hold",
+	 "Waits until everything is stored. A capture that has no process any more is taken over for that: then "
+	 "--mongo is needed."},
+	{"status", SETTINGS_STATUS, cmd_status, "[INSTANCE] [OPTION...]",
+	 "show what a recording does; live on a terminal", NULL},
+	{"check", SETTINGS_CHECK, cmd_check, "[-i IF...] [--mongo URI] [OPTION...]",
+	 "say what this machine and database lack, and how to get it", "Exit status 0 only if nothing is missing."},
+	{"migrate", SETTINGS_MIGRATE, cmd_migrate, "--mongo URI [OPTION...]",
+	 "bring the database to this version's collections and indexes", NULL},
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static const char *nearest_command(const char *name)
+{
+	const char *words[ARRAY_SIZE(commands) + 3] = {"help", "version"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		words[2 + i] = commands[i].name;
+	return settings_nearest(name, words);
+}
+
+static void print_usage(FILE *out)
+{
+	fputs("xdp-recorder: a flight recorder for packet headers\n\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  xdp-recorder %-8s %s\n", commands[i].name, commands[i].summary);
+	fputs("  xdp-recorder -D       list the interfaces\n"
+	      "  xdp-recorder version  print the version\n"
+	      "\n`xdp-recorder COMMAND --help` lists a command's options. Each can also be given as "
+	      "XDP_RECORDER_<NAME> or in a\n"
+	      "file named by --config; the command line comes first, then the environment, then the file.\n"
+	      "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+	      out);
+}
+
+static void print_help(const struct command *command)
+{
+	printf("usage: xdp-recorder %s %s\n\n%s.\n", command->name, command->usage, command->summary);
+	if (command->more)
+		printf("%s\n", command->more);
+	putchar('\n');
+	settings_help(command->bit, stdout);
+	puts("\nExit status: 0 done, 1 failed, 2 wrong usage.");
+}
+
+/* Output that could not be written is a failure, whatever came before. */
+static int finish(int status)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return status ? status : cmd_fail(EXIT_FAILED, "cannot write the output: %s", strerror(errno));
+	return status;
+}
+
+static int print_version(void)
+{
+	puts("xdp-recorder " RECORDER_VERSION);
+	return finish(EXIT_DONE);
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct settings_problem problem;
+	struct settings settings;
+	int status, err;
+
+	if (settings_load(&settings, command->bit, argc, argv, &problem))
+		return cmd_fail(EXIT_USAGE, "%s", problem.text);
+	log_set_level(settings_log_level(&settings));
+	err = settings.test_clock ? clock_inject(settings.test_clock) : 0;
+	if (err) {
+		status = cmd_fail(EXIT_USAGE, "test-clock %s: %s", settings.test_clock, strerror(-err));
+	} else if (settings.help) {
+		print_help(command);
+		status = EXIT_DONE;
+	} else if (settings.version) {
+		status = print_version();
+	} else if (settings.list_interfaces) {
+		status = cmd_list_interfaces(&settings);
+	} else if (settings.dump_config) {
+		settings_dump(&settings, command->bit, stdout);
+		status = EXIT_DONE;
+	} else {
+		status = command->run(&settings);
+	}
+	settings_free(&settings);
+	return finish(status);
+}
+
+/* Started by the keeper: the link is the descriptor of that number. */
+static int run_drainer(int argc, char **argv)
+{
+	char *end;
+	long fd = argc == 1 ? strtol(argv[0], &end, 10) : -1;
+
+	if (argc != 1 || *end || fd < 3 || fd > 1000000)
+		return cmd_fail(EXIT_USAGE, "drainer is started by record, not by hand");
+	return drainer_main((int)fd);
+}
+
+static int help(int argc, char **argv)
+{
+	const struct command *command = argc ? find_command(argv[0]) : NULL;
+	const char *near;
+
+	if (argc > 1)
+		return cmd_fail(EXIT_USAGE, "help takes one command");
+	if (argc && !command) {
+		near = nearest_command(argv[0]);
+		return cmd_fail(EXIT_USAGE, "there is no command %s%s%s%s", argv[0], near ? ": did you mean " : "",
+				near ? near : "", near ? "?" : "");
+	}
+	if (command)
+		print_help(command);
+	else
+		print_usage(stdout);
+	return finish(EXIT_DONE);
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL, *near;
+	const struct command *command;
+	char shown[200];
+
+	if (!name) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	command = find_command(name);
+	if (command)
+		return run(command, argc - 2, argv + 2);
+	if (!strcmp(name, "drainer"))
+		return run_drainer(argc - 2, argv + 2);
+	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+		return help(argc - 2, argv + 2);
+	if (!strcmp(name, "version") || !strcmp(name, "--version") || !strcmp(name, "-V"))
+		return print_version();
+	if (!strcmp(name, "-D") || !strcmp(name, "--list-interfaces"))
+		return run(find_command("record"), argc - 1, argv + 1);
+	if (name[0] == '-')
+		return cmd_fail(EXIT_USAGE,
+				"the first word must be a command, such as `xdp-recorder record %s`; `xdp-recorder "
+				"help` lists them",
+				uri_redacted(name, shown, sizeof(shown)));
+	near = nearest_command(name);
+	return cmd_fail(EXIT_USAGE, "there is no command %s%s%s%s; `xdp-recorder help` lists them",
+			uri_redacted(name, shown, sizeof(shown)), near ? ": did you mean " : "", near ? near : "",
+			near ? "?" : "");
+}

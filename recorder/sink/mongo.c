@@ -1,0 +1,793 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The states of a batch are in mongo.h. Two rules make each of them safe:
+ *
+ * - Nothing is inserted while a former insert of the same documents may still be on its way. An answer of any kind ends a
+ *   command. Without an answer it may lie in the socket buffer of a server that stands still; it is over DB_MAX_TIME_MS after
+ *   the server goes on reading, which it does at the latest when it answers on a new connection.
+ * - What was found by reading is not yet known to last: it is journalled by the ledger entry's write, which comes after it in the
+ *   same journal, if the server process is the same at both times (standalone); or it is read once more with the
+ *   majority's eyes (replica set, sharded cluster).
+ */
+#include "recorder/sink/mongo.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "recorder/core/log.h"
+#include "recorder/core/util.h"
+#include "recorder/db/read.h"
+#include "recorder/encode/document.h"
+#include "recorder/ledger/rows.h"
+
+#define COMMAND_BYTES (1u << 20)
+#define LATE_MS (DB_MAX_TIME_MS + 2000u)
+#define PATIENCE_NS (3 * NS_PER_SEC)     /* no further command is begun after that: SINK_BOUND_S less CONNECT_BOUND_S */
+#define PEER_VALID_NS (NS_PER_SEC / 2)   /* a connection is asked who it leads to this long before it is used, at most */
+#define RETRY_LEAST_NS (NS_PER_SEC / 10)
+#define RETRY_MOST_NS (5 * NS_PER_SEC)
+#define SPARE 32 /* buffers kept for the next commands */
+
+_Static_assert(PATIENCE_NS / NS_PER_SEC + CONNECT_BOUND_S <= SINK_BOUND_S, "a call stays within its bound");
+
+/* A command without an answer, from the moment that it was given up until nothing can come of it any more. */
+struct late {
+	bool pending;
+	uint64_t since;      /* boot ns: it was sent before that */
+	struct db_peer peer; /* to whom; has_process false: not known for certain */
+	uint64_t until;      /* boot ns, 0 = no answer on a new connection yet */
+};
+
+struct mongo {
+	struct sink sink;
+	struct db *db;
+	struct days *days;
+	const struct ends_table *_Atomic ends;
+	size_t command_bytes;
+	unsigned late_ms;
+	uint64_t born;
+
+	pthread_mutex_t lock; /* held for a few instructions, never over a call */
+	/* The newest connection that was made to see whether the server answers. */
+	uint64_t answer_opened, answer_came;
+	struct db_peer answer_peer;
+	uint64_t unknown_at; /* when the newest unknown command was given up */
+	struct late put_late;
+
+	struct command_buffer *_Atomic spare[SPARE];
+	_Atomic uint64_t commands, documents, bytes, unknown, settled, found, twice, refused;
+};
+
+enum state {
+	SEND,   /* commands[next..] are to be sent */
+	WAIT,   /* for the late one */
+	READ,   /* what is there? */
+	VERIFY, /* does the majority have it? */
+	LEDGER,
+	CONFIRM, /* was it one server process from READ to here? */
+	DONE,
+};
+
+struct job_command {
+	struct command_buffer *buffer;
+	uint32_t documents;
+};
+
+struct sink_job {
+	struct batch *batch;
+	const struct ends_table *ends;
+	enum state state;
+	bool begun;    /* write was called */
+	bool was_read; /* at least some documents are known from reading only */
+	struct db_peer read_peer;
+	struct late late;
+	unsigned failures; /* in a row */
+	struct job_command *commands;
+	unsigned count, room, next;
+};
+
+static struct mongo *mongo_of(struct sink *sink)
+{
+	return container_of(sink, struct mongo, sink);
+}
+
+/* ---- buffers ----------------------------------------------------------------------------------------------- */
+
+/* A megabyte that was just used is warm and mapped; a new one costs a page fault each 4 KiB. */
+static struct command_buffer *buffer_take(struct mongo *m)
+{
+	for (unsigned i = 0; i < SPARE; i++) {
+		struct command_buffer *buffer = atomic_exchange(&m->spare[i], NULL);
+		if (buffer)
+			return buffer;
+	}
+	return calloc(1, sizeof(struct command_buffer));
+}
+
+static void buffer_give(struct mongo *m, struct command_buffer *buffer)
+{
+	if (!buffer)
+		return;
+	for (unsigned i = 0; i < SPARE; i++) {
+		struct command_buffer *none = NULL;
+		if (atomic_compare_exchange_strong(&m->spare[i], &none, buffer))
+			return;
+	}
+	command_buffer_free(buffer);
+	free(buffer);
+}
+
+static void drop_commands(struct mongo *m, struct sink_job *job)
+{
+	for (unsigned i = 0; i < job->count; i++) {
+		buffer_give(m, job->commands[i].buffer);
+		job->commands[i].buffer = NULL;
+	}
+	job->count = job->next = 0;
+}
+
+/* Commands for the records that are `wanted` (NULL: all). 0 or -errno, then none. */
+static int make_commands(struct mongo *m, struct sink_job *job, const uint8_t *wanted)
+{
+	const struct batch *batch = job->batch;
+	char collection[DAYS_NAME];
+	uint32_t first = 0;
+	int n = 0;
+
+	days_collection(collection, "packets", batch->day);
+	drop_commands(m, job);
+	while (first < batch->nrecords) {
+		uint32_t next = first;
+		if (job->count == job->room) {
+			unsigned room = job->room ? 2 * job->room : 4;
+			struct job_command *more = realloc(job->commands, room * sizeof(*more));
+			if (!more) {
+				n = -ENOMEM;
+				break;
+			}
+			job->commands = more;
+			job->room = room;
+		}
+		struct command_buffer *buffer = buffer_take(m);
+		n = buffer ? document_command(buffer, collection, batch, job->ends, first, batch->nrecords - first,
+					      wanted ? wanted + first : NULL, m->command_bytes, DB_MAX_TIME_MS, &next)
+			   : -ENOMEM;
+		if (n <= 0 || next <= first) {
+			buffer_give(m, buffer);
+			if (n > 0)
+				n = -EINVAL;
+			break;
+		}
+		job->commands[job->count++] = (struct job_command){ buffer, (uint32_t)n };
+		first = next;
+	}
+	if (n < 0)
+		drop_commands(m, job);
+	return n < 0 ? n : 0;
+}
+
+/* ---- late commands ----------------------------------------------------------------------------------------- */
+
+/* The command that `client` just sent to `peer` (asked at `asked`) has no answer. */
+static void late_begin(struct mongo *m, struct late *late, const struct db_client *client, const struct db_peer *peer,
+		       uint64_t asked)
+{
+	*late = (struct late){ .pending = true, .since = clock_boot_ns(), .peer = *peer };
+	/* In between the connection may have been replaced by one to somebody else; not within so short a time. */
+	if (!client->started_ns || client->started_ns - asked > PEER_VALID_NS)
+		late->peer.has_process = false;
+	m->unknown++;
+	pthread_mutex_lock(&m->lock);
+	m->unknown_at = late->since;
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* One that somebody sent before this job was made: an earlier process, or this one before it gave a job up. */
+static void late_inherit(struct mongo *m, struct late *late)
+{
+	*late = (struct late){ .pending = true, .since = m->born };
+	pthread_mutex_lock(&m->lock);
+	if (m->unknown_at > late->since)
+		late->since = m->unknown_at;
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* The time from which on nothing can come of it, if a connection made after it has been answered. */
+static bool late_from_answer(struct mongo *m, struct late *late)
+{
+	bool known;
+
+	pthread_mutex_lock(&m->lock);
+	known = m->answer_opened >= late->since;
+	if (known)
+		late->until = db_peer_other_process(&late->peer, &m->answer_peer) ? m->answer_came
+										  : m->answer_came + m->late_ms * 1000000ull;
+	pthread_mutex_unlock(&m->lock);
+	return known;
+}
+
+/*
+ * DB_OK: over, go on. DB_LATER with *again: not yet. Else why the server does not answer.
+ */
+static enum db_result late_wait(struct mongo *m, struct late *late, uint64_t *again, struct db_problem *problem)
+{
+	struct db_client client;
+	struct db_peer peer;
+	enum db_result result;
+
+	if (!late->pending)
+		return DB_OK;
+	if (!late->until && !late_from_answer(m, late)) {
+		uint64_t opened = clock_boot_ns();
+		result = db_client_fresh(m->db, &client, problem);
+		if (result == DB_OK) {
+			result = db_peer(&client, &peer, problem);
+			db_client_done(&client);
+		}
+		if (result != DB_OK)
+			return result;
+		pthread_mutex_lock(&m->lock);
+		if (m->answer_opened < opened) {
+			m->answer_opened = opened;
+			m->answer_came = clock_boot_ns();
+			m->answer_peer = peer;
+		}
+		pthread_mutex_unlock(&m->lock);
+		late_from_answer(m, late);
+	}
+	if (!late->until || clock_boot_ns() < late->until) {
+		*again = late->until ? late->until : clock_boot_ns() + RETRY_LEAST_NS;
+		return db_problem_set(problem, DB_LATER, "%s: waiting until nothing can come of a command that was not answered",
+				      db_where(m->db));
+	}
+	late->pending = false;
+	return DB_OK;
+}
+
+/* ---- writing a batch --------------------------------------------------------------------------------------- */
+
+static uint64_t backed_off(unsigned failures)
+{
+	unsigned shift = failures > 6 ? 6 : failures ? failures - 1 : 0;
+	uint64_t pause = RETRY_LEAST_NS << shift;
+
+	return clock_boot_ns() + (pause > RETRY_MOST_NS ? RETRY_MOST_NS : pause);
+}
+
+static int64_t reply_n(const bson_t *reply)
+{
+	bson_iter_t it;
+
+	return bson_iter_init_find(&it, reply, "n") && BSON_ITER_HOLDS_NUMBER(&it) ? bson_iter_as_int64(&it) : -1;
+}
+
+static void name_batch(const struct batch *batch, char out[48])
+{
+	const uint8_t *c = batch->source->capture;
+
+	snprintf(out, 48, "batch %llu of capture %02x%02x%02x%02x", (unsigned long long)batch->number, c[0], c[1], c[2], c[3]);
+}
+
+/* Which record of the batch is document `index` of a command: its _id ends with it. */
+static bool record_of(const struct command_buffer *buffer, uint32_t index, uint32_t *position)
+{
+	char path[48];
+	bson_subtype_t subtype;
+	const uint8_t *id;
+	bson_iter_t it, at;
+	bson_t command;
+	uint32_t len;
+
+	snprintf(path, sizeof(path), "documents.%u._id", index);
+	if (!bson_init_static(&command, buffer->data, buffer->len) || !bson_iter_init(&it, &command) ||
+	    !bson_iter_find_descendant(&it, path, &at) || !BSON_ITER_HOLDS_BINARY(&at))
+		return false;
+	bson_iter_binary(&at, &subtype, &len, &id);
+	*position = get_be32(id + len - 4);
+	return len == PACKET_ID_LEN;
+}
+
+/* It stays where it is and is tried again; somebody has to know. */
+static void refused(struct mongo *m, struct sink_job *job, struct db_problem *problem)
+{
+	static struct log_limit limit;
+	char name[48], text[sizeof(problem->text)];
+	uint32_t position;
+
+	m->refused++;
+	days_forget(m->days, job->batch->day); /* perhaps the collection is not what it was */
+	name_batch(job->batch, name);
+	if (problem->index != DB_NO_INDEX && record_of(job->commands[job->next].buffer, problem->index, &position)) {
+		memcpy(text, problem->text, sizeof(text));
+		snprintf(problem->text, sizeof(problem->text), "record %u: %.180s", position, text);
+	}
+	log_limited(&limit, 10, LOG_ERROR, "%s: %s", name, problem->text);
+}
+
+/* After an insert that was not acknowledged: where to go on. */
+static void after_failure(struct mongo *m, struct sink_job *job, const struct db_client *client,
+			  struct db_problem *problem)
+{
+	if (!client->started_ns)
+		return; /* nothing was sent: the same command again */
+	if (problem->result == DB_REFUSED)
+		refused(m, job, problem);
+	drop_commands(m, job);
+	job->state = job->late.pending ? WAIT : READ;
+}
+
+static enum db_result send_next(struct mongo *m, struct sink_job *job, struct db_client *client,
+				struct sink_report *report, struct db_problem *problem)
+{
+	const struct job_command *c = &job->commands[job->next];
+	struct db_peer peer;
+	enum db_result result = days_need(m->days, client, job->batch->day, problem);
+	bson_t command, reply;
+	uint64_t asked;
+
+	if (result != DB_OK)
+		return result;
+	asked = clock_boot_ns();
+	result = db_peer(client, &peer, problem);
+	if (result != DB_OK)
+		return result;
+	if (!bson_init_static(&command, c->buffer->data, c->buffer->len))
+		return db_problem_set(problem, DB_FATAL, "a command of %zu bytes is no BSON document", c->buffer->len);
+
+	result = db_command(client, NULL, &command, &reply, problem);
+	m->commands++;
+	report->commands++;
+	if (result == DB_OK && reply_n(&reply) != c->documents)
+		result = db_problem_set(problem, DB_LATER, "%s: insert: %lld of %u documents acknowledged", db_where(m->db),
+					(long long)reply_n(&reply), c->documents);
+	bson_destroy(&reply);
+	if (result == DB_OK) {
+		m->documents += c->documents;
+		m->bytes += c->buffer->len;
+		report->inserted += c->documents;
+		report->latency_ns = clock_boot_ns() - client->started_ns;
+		job->next++;
+		return DB_OK;
+	}
+	if (result == DB_UNKNOWN || (result == DB_CANCELLED && client->started_ns))
+		late_begin(m, &job->late, client, &peer, asked);
+	after_failure(m, job, client, problem);
+	return result;
+}
+
+static void report_twice(struct mongo *m, const struct batch *batch, unsigned twice)
+{
+	char name[48];
+
+	m->twice += twice;
+	name_batch(batch, name);
+	log_error("%s: %u documents of %s are stored more than once", db_where(m->db), twice, name);
+}
+
+static enum db_result read_back(struct mongo *m, struct sink_job *job, struct db_client *client,
+				struct sink_report *report, struct db_problem *problem)
+{
+	const struct batch *batch = job->batch;
+	CLEANUP_FREE uint8_t *present = malloc(batch->nrecords ? batch->nrecords : 1);
+	enum db_result result = present ? db_peer(client, &job->read_peer, problem)
+					: db_problem_set(problem, DB_LATER, "out of memory");
+	uint32_t found = 0;
+	unsigned twice = 0;
+
+	if (result == DB_OK)
+		result = read_batch_positions(client, batch, false, present, batch->nrecords, problem);
+	report->commands++;
+	if (result != DB_OK)
+		return result;
+	for (uint32_t i = 0; i < batch->nrecords; i++) {
+		found += present[i] > 0;
+		twice += present[i] > 1;
+		present[i] = !present[i]; /* from here on: wanted */
+	}
+	if (twice)
+		report_twice(m, batch, twice);
+	report->found = found;
+	m->found += found;
+	m->settled++;
+	job->was_read = true;
+	if (found < batch->nrecords) {
+		int error = make_commands(m, job, present);
+		if (error)
+			return db_problem_set(problem, DB_LATER, "cannot encode: %s", strerror(-error));
+	}
+	job->state = SEND;
+	return DB_OK;
+}
+
+/* What the primary shows is not yet what a majority has. */
+static enum db_result verify(struct mongo *m, struct sink_job *job, struct db_client *client,
+			     struct sink_report *report, struct db_problem *problem)
+{
+	const struct batch *batch = job->batch;
+	CLEANUP_FREE uint8_t *present = malloc(batch->nrecords ? batch->nrecords : 1);
+	enum db_result result = present ? read_batch_positions(client, batch, true, present, batch->nrecords, problem)
+					: db_problem_set(problem, DB_LATER, "out of memory");
+
+	report->commands++;
+	for (uint32_t i = 0; result == DB_OK && i < batch->nrecords; i++)
+		if (!present[i]) {
+			job->state = READ; /* rolled back, or not yet replicated */
+			return db_problem_set(problem, DB_LATER, "%s: a majority does not have all documents yet", db_where(m->db));
+		}
+	if (result == DB_OK)
+		job->state = LEDGER;
+	return result;
+}
+
+/* {update: collection, updates: [{q: {_id}, u: document, upsert: true}], writeConcern, maxTimeMS} */
+static enum db_result replace(struct db_client *client, const char *collection, const bson_t *document,
+			      struct db_problem *problem)
+{
+	bson_t command = BSON_INITIALIZER, updates, update, q;
+	enum db_result result;
+	bson_iter_t id;
+
+	if (!bson_iter_init_find(&id, document, "_id"))
+		return db_problem_set(problem, DB_FATAL, "a document for %s has no _id", collection);
+	BSON_APPEND_UTF8(&command, "update", collection);
+	BSON_APPEND_ARRAY_BEGIN(&command, "updates", &updates);
+	BSON_APPEND_DOCUMENT_BEGIN(&updates, "0", &update);
+	BSON_APPEND_DOCUMENT_BEGIN(&update, "q", &q);
+	bson_append_iter(&q, NULL, -1, &id);
+	bson_append_document_end(&update, &q);
+	BSON_APPEND_DOCUMENT(&update, "u", document);
+	BSON_APPEND_BOOL(&update, "upsert", true);
+	bson_append_document_end(&updates, &update);
+	bson_append_array_end(&command, &updates);
+	db_append_write_concern(&command);
+	result = db_command(client, NULL, &command, NULL, problem);
+	bson_destroy(&command);
+	/* Two upserts of one _id at the same time: the other one was faster, and ours comes again. */
+	return result == DB_DUPLICATE ? (problem->result = DB_LATER) : result;
+}
+
+static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct db_client *client,
+				   struct sink_report *report, struct db_problem *problem)
+{
+	const struct batch *batch = job->batch;
+	bool confirm = job->was_read && job->read_peer.kind == DB_STANDALONE;
+	char packets[DAYS_NAME], batches[DAYS_NAME];
+	bson_t entry = BSON_INITIALIZER;
+	enum db_result result = days_need(m->days, client, batch->day, problem);
+
+	if (result == DB_OK) {
+		days_collection(packets, "packets", batch->day);
+		days_collection(batches, "batches", batch->day);
+		ledger_document(&entry, batch, packets);
+		result = replace(client, batches, &entry, problem);
+		report->commands++;
+	}
+	bson_destroy(&entry);
+	if (result == DB_OK) {
+		report->latency_ns = clock_boot_ns() - client->started_ns;
+		job->state = confirm ? CONFIRM : DONE;
+	} else if (confirm && client->started_ns) {
+		job->state = READ; /* no need to wait: an entry is the same however often it is written */
+	}
+	return result;
+}
+
+/* The journal that has the entry has what was read before it, if it is one server process's. */
+static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_client *client,
+			      struct db_problem *problem)
+{
+	struct db_peer peer;
+	enum db_result result = db_peer(client, &peer, problem);
+
+	if (result == DB_OK && db_peer_same_process(&peer, &job->read_peer)) {
+		job->state = DONE;
+		return DB_OK;
+	}
+	job->state = READ;
+	return result != DB_OK ? result
+			       : db_problem_set(problem, DB_LATER, "%s: the server was started anew while a batch was settled",
+						db_where(m->db));
+}
+
+static enum db_result advance(struct mongo *m, struct sink_job *job, struct db_client *client,
+			      struct sink_report *report, uint64_t *again, struct db_problem *problem)
+{
+	switch (job->state) {
+	case SEND:
+		if (job->next < job->count)
+			return send_next(m, job, client, report, problem);
+		drop_commands(m, job);
+		job->state = job->was_read && job->read_peer.kind != DB_STANDALONE ? VERIFY : LEDGER;
+		return DB_OK;
+	case WAIT: {
+		enum db_result result = late_wait(m, &job->late, again, problem);
+		if (result == DB_OK)
+			job->state = READ;
+		return result;
+	}
+	case READ:
+		return read_back(m, job, client, report, problem);
+	case VERIFY:
+		return verify(m, job, client, report, problem);
+	case LEDGER:
+		return write_ledger(m, job, client, report, problem);
+	case CONFIRM:
+		return confirm(m, job, client, problem);
+	case DONE:
+		break;
+	}
+	return DB_OK;
+}
+
+static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, struct sink_report *report)
+{
+	struct mongo *m = mongo_of(sink);
+	uint64_t began = clock_boot_ns(), again = 0;
+	struct db_problem problem = { 0 };
+	struct db_client client;
+	enum db_result result;
+
+	memset(report, 0, sizeof(*report));
+	if (!job->begun && job->batch->attempted) {
+		drop_commands(m, job);
+		late_inherit(m, &job->late);
+		job->state = WAIT;
+	}
+	job->begun = true;
+	result = db_client_pop(m->db, &client, &problem);
+	client.until_ns = began + PATIENCE_NS;
+	while (result == DB_OK && job->state != DONE && clock_boot_ns() - began < PATIENCE_NS)
+		result = advance(m, job, &client, report, &again, &problem);
+	db_client_done(&client);
+
+	if (result == DB_OK && job->state == DONE)
+		return SINK_SETTLED;
+	if (result == DB_OK) { /* slow, but it goes on */
+		job->failures = 0;
+		report->again_ns = clock_boot_ns();
+		return SINK_AGAIN;
+	}
+	snprintf(report->problem, sizeof(report->problem), "%s", problem.text);
+	if (result == DB_CANCELLED)
+		return SINK_ENDED;
+	job->failures += !again; /* waiting is no failure */
+	report->again_ns = again ? again : backed_off(job->failures);
+	return SINK_AGAIN;
+}
+
+static int mongo_encode(struct sink *sink, struct batch *batch, struct sink_job **out)
+{
+	struct mongo *m = mongo_of(sink);
+	struct sink_job *job = calloc(1, sizeof(*job));
+	int error = 0;
+
+	if (!job)
+		return -ENOMEM;
+	job->batch = batch;
+	job->ends = m->ends;
+	job->state = SEND;
+	if (!batch->attempted) /* else it is read back first, and most likely there */
+		error = make_commands(m, job, NULL);
+	if (error) {
+		free(job->commands);
+		free(job);
+		return error;
+	}
+	*out = job;
+	return 0;
+}
+
+static void mongo_job_free(struct sink *sink, struct sink_job *job)
+{
+	if (!job)
+		return;
+	drop_commands(mongo_of(sink), job);
+	free(job->commands);
+	free(job);
+}
+
+/* ---- small documents --------------------------------------------------------------------------------------- */
+
+static enum db_result delete_range(struct db_client *client, const char *collection, const bson_value_t *from,
+				   const bson_value_t *to, struct db_problem *problem)
+{
+	bson_t command = BSON_INITIALIZER, deletes, one, q, range;
+	enum db_result result;
+
+	BSON_APPEND_UTF8(&command, "delete", collection);
+	BSON_APPEND_ARRAY_BEGIN(&command, "deletes", &deletes);
+	BSON_APPEND_DOCUMENT_BEGIN(&deletes, "0", &one);
+	BSON_APPEND_DOCUMENT_BEGIN(&one, "q", &q);
+	BSON_APPEND_DOCUMENT_BEGIN(&q, "_id", &range);
+	BSON_APPEND_VALUE(&range, "$gt", from);
+	BSON_APPEND_VALUE(&range, "$lte", to);
+	bson_append_document_end(&q, &range);
+	bson_append_document_end(&one, &q);
+	BSON_APPEND_INT32(&one, "limit", 0);
+	bson_append_document_end(&deletes, &one);
+	bson_append_array_end(&command, &deletes);
+	db_append_write_concern(&command);
+	result = db_command(client, NULL, &command, NULL, problem);
+	bson_destroy(&command);
+	return result;
+}
+
+/*
+ * An event never changes, so a late one does no harm. A late row of the balance or a late sensor could come back over what was
+ * written after it: none is written while one may be on its way.
+ */
+static bool changes(const char *family)
+{
+	return strcmp(family, "events") != 0;
+}
+
+static enum db_result put_late_wait(struct mongo *m, uint64_t *again, struct db_problem *problem)
+{
+	struct late late;
+	enum db_result result;
+
+	pthread_mutex_lock(&m->lock);
+	late = m->put_late;
+	pthread_mutex_unlock(&m->lock);
+	result = late_wait(m, &late, again, problem);
+	pthread_mutex_lock(&m->lock);
+	if (m->put_late.since == late.since) /* else there is a newer one */
+		m->put_late = late;
+	else if (result == DB_OK)
+		result = db_problem_set(problem, DB_LATER, "%s: another small document was not answered", db_where(m->db));
+	pthread_mutex_unlock(&m->lock);
+	return result;
+}
+
+static enum db_result put_once(struct mongo *m, struct db_client *client, const char *family, uint32_t day,
+			       const bson_t *document, const bson_value_t *from, const bson_value_t *to,
+			       struct sink_report *report, struct db_problem *problem)
+{
+	char name[DAYS_NAME];
+	struct db_peer peer;
+	struct late late;
+	uint64_t asked;
+	enum db_result result = day ? days_need(m->days, client, day, problem) : DB_OK;
+
+	if (result != DB_OK)
+		return result;
+	if (day)
+		days_collection(name, family, day);
+	else
+		snprintf(name, sizeof(name), "%s", family);
+	asked = clock_boot_ns();
+	result = db_peer(client, &peer, problem);
+	if (result == DB_OK && from && to) {
+		result = delete_range(client, name, from, to, problem);
+		report->commands++;
+	}
+	if (result == DB_OK) {
+		result = replace(client, name, document, problem);
+		report->commands++;
+	}
+	if (result == DB_OK) {
+		report->inserted = 1;
+		report->latency_ns = clock_boot_ns() - client->started_ns;
+	} else if (result == DB_UNKNOWN && changes(family)) {
+		late_begin(m, &late, client, &peer, asked);
+		pthread_mutex_lock(&m->lock);
+		m->put_late = late;
+		pthread_mutex_unlock(&m->lock);
+	}
+	return result;
+}
+
+/* The retries of these are not counted by a job: the pause is always the same. */
+static enum sink_outcome outcome_of(enum db_result result, uint64_t again, const struct db_problem *problem,
+				    struct sink_report *report)
+{
+	if (result == DB_OK)
+		return SINK_SETTLED;
+	snprintf(report->problem, sizeof(report->problem), "%s", problem->text);
+	if (result == DB_CANCELLED)
+		return SINK_ENDED;
+	report->again_ns = again ? again : clock_boot_ns() + NS_PER_SEC;
+	return SINK_AGAIN;
+}
+
+static enum sink_outcome mongo_put(struct sink *sink, const char *family, uint32_t day, const bson_t *document,
+				   const bson_value_t *drop_from, const bson_value_t *drop_to,
+				   struct sink_report *report)
+{
+	struct mongo *m = mongo_of(sink);
+	struct db_problem problem = { 0 };
+	struct db_client client;
+	enum db_result result;
+	uint64_t again = 0;
+
+	memset(report, 0, sizeof(*report));
+	result = db_client_pop(m->db, &client, &problem);
+	client.until_ns = clock_boot_ns() + PATIENCE_NS;
+	if (result == DB_OK && changes(family))
+		result = put_late_wait(m, &again, &problem);
+	if (result == DB_OK)
+		result = put_once(m, &client, family, day, document, drop_from, drop_to, report, &problem);
+	db_client_done(&client);
+	return outcome_of(result, again, &problem, report);
+}
+
+static enum sink_outcome mongo_prepare_days(struct sink *sink, uint32_t first, uint32_t last,
+					    struct sink_report *report)
+{
+	struct db_problem problem = { 0 };
+	enum db_result result;
+
+	memset(report, 0, sizeof(*report));
+	result = days_prepare(mongo_of(sink)->days, first, last, &problem);
+	return outcome_of(result, 0, &problem, report);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------- */
+
+static void mongo_cancel(struct sink *sink)
+{
+	db_cancel(mongo_of(sink)->db);
+}
+
+static void mongo_close(struct sink *sink)
+{
+	struct mongo *m = mongo_of(sink);
+
+	for (unsigned i = 0; i < SPARE; i++) {
+		struct command_buffer *buffer = m->spare[i];
+		if (buffer)
+			command_buffer_free(buffer);
+		free(buffer);
+	}
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+struct sink *mongo_sink_new(const struct mongo_sink_options *options)
+{
+	struct mongo *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->sink = (struct sink){
+		.name = "mongo",
+		.encode = mongo_encode,
+		.write = mongo_write,
+		.job_free = mongo_job_free,
+		.put = mongo_put,
+		.prepare_days = mongo_prepare_days,
+		.cancel = mongo_cancel,
+		.close = mongo_close,
+	};
+	m->db = options->db;
+	m->days = options->days;
+	m->ends = options->ends;
+	m->command_bytes = options->command_bytes ? options->command_bytes : COMMAND_BYTES;
+	m->late_ms = options->late_ms ? options->late_ms : LATE_MS;
+	m->born = clock_boot_ns();
+	pthread_mutex_init(&m->lock, NULL);
+	return &m->sink;
+}
+
+void mongo_sink_set_ends(struct sink *sink, const struct ends_table *ends)
+{
+	mongo_of(sink)->ends = ends;
+}
+
+void mongo_sink_counts(const struct sink *sink, struct mongo_sink_counts *counts)
+{
+	const struct mongo *m = container_of(sink, const struct mongo, sink);
+
+	*counts = (struct mongo_sink_counts){
+		.commands = m->commands,
+		.documents = m->documents,
+		.bytes = m->bytes,
+		.unknown = m->unknown,
+		.settled = m->settled,
+		.found = m->found,
+		.twice = m->twice,
+		.refused = m->refused,
+	};
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sink.h - where batches and the small documents around them go. A struct of functions; one backend a file.
+ *
+ * All functions run on worker threads, several at once, and may block, but no call longer than SINK_BOUND_S. The loop calls them
+ * in this order for each batch: encode once; then write until it says SINK_SETTLED, not before the moment that it names;
+ * then job_free. A sink never gives up a batch by itself: the loop decides.
+ */
+#ifndef XDP_RECORDER_SINK_SINK_H
+#define XDP_RECORDER_SINK_SINK_H
+
+#include <stdint.h>
+
+#include <bson/bson.h>
+
+#include "recorder/source/batch.h"
+
+#define SINK_BOUND_S 20
+
+enum sink_outcome {
+	SINK_SETTLED, /* packets and ledger entry are there, durably (majority, journalled); or the document is */
+	SINK_AGAIN,   /* not yet: call again at report->again_ns, nothing is decided */
+	SINK_ENDED,   /* the sink was told to end (sink->cancel) before it was settled */
+};
+
+struct sink_report {
+	uint64_t again_ns;   /* boot time of the next try, for SINK_AGAIN */
+	uint64_t latency_ns; /* of the last command that was acknowledged, 0 if none was */
+	uint32_t inserted;   /* documents that this call put there */
+	uint32_t found;      /* documents that reading back found there already */
+	uint32_t commands;   /* commands sent */
+	char problem[200];   /* one line for the log and `status` when not settled; empty otherwise */
+};
+
+struct sink_job; /* a batch on its way; the sink's own */
+
+struct sink {
+	const char *name; /* "mongo" */
+
+	/* Orders nothing: the batch is already in canonical order and has its digest. 0 or -errno (then no job). */
+	int (*encode)(struct sink *sink, struct batch *batch, struct sink_job **job);
+
+	/* Packets first, then the batch's ledger entry. */
+	enum sink_outcome (*write)(struct sink *sink, struct sink_job *job, struct sink_report *report);
+
+	void (*job_free)(struct sink *sink, struct sink_job *job);
+
+	/*
+	 * A small document with its _id: balance, event, sensor. Replaces the one with the same _id (upsert).
+	 * `family` is "balance", "events", "sensors"; `day` (YYYYMMDD) makes the collection's name where the family is daily,
+	 * 0 otherwise. `drop_from`..`drop_to`: documents of that family and day with an _id in (drop_from, drop_to] are deleted
+	 * first (spans of the balance); both NULL for none.
+	 */
+	enum sink_outcome (*put)(struct sink *sink, const char *family, uint32_t day, const bson_t *document,
+				 const bson_value_t *drop_from, const bson_value_t *drop_to, struct sink_report *report);
+
+	/* Makes ready what the days need (collections, the view). Called at start and every minute. */
+	enum sink_outcome (*prepare_days)(struct sink *sink, uint32_t first, uint32_t last, struct sink_report *report);
+
+	/* From any thread: calls under way return soon, with SINK_ENDED where they are not settled. */
+	void (*cancel)(struct sink *sink);
+
+	/* After every job is freed. */
+	void (*close)(struct sink *sink);
+};
+
+#endif

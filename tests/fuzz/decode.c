@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * decode.c - libFuzzer target: header bytes -> packet -> document -> packet -> header bytes, for any bytes.
+ *
+ * Input: a frame, then eight bytes of options, all zero in the corpus (tests/fuzz/corpus.c).
+ * What must hold, besides nothing being read or written where it must not:
+ *   rebuild(decode(x)) is x; the document's bytes are valid BSON; read back they are the same packet, which rebuilds to
+ * x and has the canonical record of x; a document with changed bytes is refused or gives some header bytes, but no
+ * more.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "recorder/encode/document.h"
+#include "recorder/encode/document_read.h"
+#include "recorder/ledger/canonical.h"
+#include "tests/unit/packets.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MUST(condition)                                                                                                \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
+			abort();                                                                                       \
+		}                                                                                                      \
+	} while (0)
+
+struct options {
+	uint8_t flags; /* 1: tx; 2: not cut by the parser; 4: the frame is a document; 8: no home networks */
+	uint8_t marks, segs, gso;
+	uint16_t spoil_at; /* byte of the document that is changed */
+	uint8_t spoil;
+	int8_t wire;
+};
+
+/* Whatever the document says, what comes of it stays within its bounds. */
+static void read_any(const uint8_t *bytes, size_t size)
+{
+	struct document_record r;
+	const char *problem = NULL;
+	uint8_t out[REC_CAP_MAX];
+	bson_t document;
+	int n;
+
+	if (size > INT32_MAX || !bson_init_static(&document, bytes, size))
+		return;
+	if (document_read(&document, &r, &problem) < 0) {
+		MUST(problem);
+		return;
+	}
+	n = packet_rebuild(&r.packet, out);
+	MUST(n <= (int)REC_CAP_MAX);
+}
+
+static void check(const struct rec_head *head, const uint8_t *bytes, const struct options *o)
+{
+	static const struct batch_source source = {.capture = {1}, .sensor = "s", .iface = "i"};
+	static const struct ends_network home[] = {{.address = {10}, .family = 4, .prefix = 8},
+						   {.address = {0xfe, 0x80}, .family = 6, .prefix = 10}};
+	static struct ends_table *ends, *none;
+	static struct command_buffer command;
+	struct {
+		struct rec_head head;
+		uint8_t bytes[REC_CAP_MAX];
+	} record;
+	const struct rec_head *records[1] = {&record.head};
+	struct batch batch = {.source = &source, .number = 1, .version = 1, .records = records, .nrecords = 1};
+	struct canonical_record canonical, again;
+	struct document_record r;
+	struct packet p, q;
+	uint8_t out[REC_CAP_MAX], spoiled[4096];
+	bson_t document = BSON_INITIALIZER, whole;
+	uint32_t next;
+	size_t length;
+
+	if (!ends) {
+		ends = ends_table_new(NULL, 0, NULL, 0, home, 2);
+		none = ends_table_new(NULL, 0, NULL, 0, NULL, 0);
+	}
+	packet_decode(&p, head, bytes);
+	MUST(packet_rebuild(&p, out) == head->cap_len);
+	MUST(!memcmp(out, bytes, head->cap_len));
+
+	record.head = *head;
+	memcpy(record.bytes, bytes, head->cap_len);
+	MUST(document_encode(&document, &batch, o->flags & 8 ? none : ends, 0) == 0);
+	MUST(bson_validate(&document, BSON_VALIDATE_UTF8, NULL));
+	MUST(document_read(&document, &r, NULL) == 0);
+	MUST(packet_rebuild(&r.packet, out) == head->cap_len);
+	MUST(!memcmp(out, bytes, head->cap_len));
+	canonical = canonical_from(&batch, &record.head);
+	again = (struct canonical_record){.ts = r.wall,
+					  .wire_len = r.packet.len,
+					  .cap_len = head->cap_len,
+					  .marks = r.packet.marks,
+					  .gso_segs = r.packet.segs,
+					  .gso_size = r.packet.gso,
+					  .side = r.packet.key.side,
+					  .bytes = out};
+	MUST(canonical_compare(&canonical, &again) == 0);
+	q = r.packet;
+	MUST(q.raw_len == p.raw_len);
+	q.raw = p.raw;
+	q.time = p.time;
+	packet_clear(&q, PKT_SIDE);
+	MUST(!memcmp(&p, &q, sizeof(p)));
+
+	MUST(document_command(&command, "p", &batch, ends, 0, 1, NULL, 1 << 20, 1, &next) == 1);
+	MUST(bson_init_static(&whole, command.data, command.len) && bson_validate(&whole, BSON_VALIDATE_UTF8, NULL));
+
+	length = document.len;
+	MUST(length <= sizeof(spoiled));
+	memcpy(spoiled, bson_get_data(&document), length);
+	spoiled[o->spoil_at % length] ^= o->spoil;
+	read_any(spoiled, length);
+	bson_destroy(&document);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct options o;
+	struct rec_slot slot;
+	uint32_t wire;
+
+	if (size < sizeof(o))
+		return 0;
+	size -= sizeof(o);
+	memcpy(&o, data + size, sizeof(o));
+	if (o.flags & 4) {
+		read_any(data, size);
+		return 0;
+	}
+	wire = (uint32_t)((int64_t)size + o.wire < 0 ? 0 : (int64_t)size + o.wire);
+	packets_record(&slot, data, (uint32_t)(size < wire ? size : wire), wire, o.flags & 1);
+	if (o.flags & 2) {
+		slot.head.cap_len = (uint16_t)(size < REC_CAP_MAX ? size : REC_CAP_MAX);
+		memcpy(slot.bytes, data, slot.head.cap_len);
+	}
+	slot.head.marks ^= o.marks;
+	slot.head.gso_segs = o.segs;
+	slot.head.gso_size = o.gso;
+	check(&slot.head, slot.bytes, &o);
+	return 0;
+}

@@ -1,0 +1,414 @@
+#!/usr/bin/python3
+"""Holds a recorder's database against what was sent. Exit status 0 only if nothing differs; the last line says how much.
+
+usage: check.py URI DATABASE sequence N [FIRST]     the frames of `generate --raw`: each number once
+       check.py URI DATABASE quiet N FLOWS          the quiet frames of `generate`: each of N once
+       check.py URI DATABASE balance [SENSOR]       every second closes, and says what the packets themselves say
+       check.py URI DATABASE ledger [SENSOR]        every batch is there, holds what it says, and follows the one before
+       check.py URI DATABASE pcap rx FILE [tx FILE]...   packet by packet, field by field
+       check.py URI DATABASE segments SIDE          packets, bytes, segments, bytes of the segments with their headers
+       check.py URI DATABASE days                   no packet in the collection of another day
+       check.py URI DATABASE remove                 takes one packet away, for a control
+"""
+import collections
+import datetime
+import socket
+import struct
+import sys
+
+import pymongo
+
+NS = 1_000_000_000
+EPOCH = datetime.datetime(1970, 1, 1)
+MICROSECOND = datetime.timedelta(microseconds=1)
+GENERATOR_MAC = "02:00:00:00:00:01"
+
+
+def daily(db, family):
+    return sorted(c for c in db.list_collection_names() if c.startswith(family + "_"))
+
+
+def packets(db, projection=None, match=None):
+    """All packet documents, with the name of their collection."""
+    for name in daily(db, "packets"):
+        for document in db[name].find(match or {}, projection, batch_size=20000):
+            yield name, document
+
+
+def side_of(document):
+    """Implied by dir unless said: in = rx, out = tx."""
+    return document.get("side") or ("rx" if document["dir"] == "in" else "tx")
+
+
+def wall_ns(document):
+    return (document["ts"] - EPOCH) // MICROSECOND * 1000 + document["ns"]
+
+
+def source_end(document, local, remote):
+    return document.get(local if document["dir"] == "out" else remote)
+
+
+def target_end(document, local, remote):
+    return document.get(remote if document["dir"] == "out" else local)
+
+
+class Verdict:
+    """Collects differences: counts all, prints the first few."""
+
+    def __init__(self):
+        self.count = 0
+
+    def differ(self, text, times=1):
+        self.count += times
+        if self.count <= 10:
+            print(text)
+
+
+# --- numbered frames ----------------------------------------------------------------------------------------
+
+
+def number_of(d):
+    """The number that generate --raw put into a frame; None for anybody else's packets."""
+    if source_end(d, "lmac", "rmac") != GENERATOR_MAC:
+        return None
+    if d.get("proto") == 6:
+        return int(d["seq"])
+    if d.get("proto") == 17:
+        high = source_end(d, "lport", "rport") - 16384
+        return high << 20 | d["flow"] if "flow" in d else high << 16 | d["ipid"]
+    if d.get("proto") == 1:
+        return d["icmp_id"] << 16 | d["icmp_seq"]
+    return None
+
+
+NUMBER_FIELDS = dict.fromkeys(
+    ("dir", "lmac", "rmac", "proto", "seq", "lport", "rport", "flow", "ipid", "icmp_id", "icmp_seq"), 1) | {"_id": 0}
+
+
+def sequence(db, count, first=0):
+    seen = bytearray(count)
+    strangers = twice = 0
+    for _, d in packets(db, NUMBER_FIELDS):
+        n = number_of(d)
+        if n is None:
+            continue
+        n -= first
+        if not 0 <= n < count:
+            strangers += 1
+        elif seen[n]:
+            twice += 1
+        else:
+            seen[n] = 1
+    missing = seen.count(0)
+    for n in [i for i, s in enumerate(seen) if not s][:3] if missing else []:
+        print(f"number {n + first} is missing")
+    print(f"sent {count} missing {missing} twice {twice} strangers {strangers}")
+    return missing == twice == strangers == 0
+
+
+def quiet(db, count, flows):
+    """Flow k's frames carry the IPv4 ids 0, 1, 2 ...; see tests/lib/generate.c."""
+    have = collections.defaultdict(collections.Counter)
+    fields = dict.fromkeys(("dir", "local", "remote", "lport", "rport", "ipid"), 1) | {"_id": 0}
+    for _, d in packets(db, fields, {"$or": [{"lport": {"$gte": 20000}}, {"rport": {"$gte": 20000}}]}):
+        source = source_end(d, "local", "remote")
+        if source.startswith("10.200."):
+            have[source_end(d, "lport", "rport") - 20000][d["ipid"]] += 1
+    missing = twice = strangers = 0
+    for k in range(flows):
+        rounds = count // flows + (k < count % flows)
+        want = collections.Counter(i & 0xffff for i in range(rounds))
+        missing += sum((want - have[k]).values())
+        for ipid, times in (have[k] - want).items():
+            if ipid in want:
+                twice += times
+            else:
+                strangers += times
+    strangers += sum(sum(c.values()) for k, c in have.items() if not 0 <= k < flows)
+    print(f"quiet {count} missing {missing} twice {twice} strangers {strangers}")
+    return missing == twice == strangers == 0
+
+
+# --- the balance --------------------------------------------------------------------------------------------
+
+
+def pair(document):
+    """Boot time of 0 on the wall clock, ns: constant under one clock pair."""
+    clock = document["clock"]
+    return int(clock["wall"]) - int(clock["boot"])
+
+
+def offsets(db, sensor):
+    """(capture, batch number) -> offset, from the ledger."""
+    match = {"sensor": sensor} if sensor else {}
+    return {(bytes(d["_id"])[:16], int.from_bytes(bytes(d["_id"])[16:24], "big")): pair(d)
+            for name in daily(db, "batches") for d in db[name].find(match, {"clock": 1})}
+
+
+def terms(document):
+    """Every term of a second but seen: (name, packets, bytes)."""
+    for key in ("stored", "filtered", "blocked", "summarised", "lost"):
+        value = document[key]
+        for name, part in ((key, value),) if "packets" in value else ((f"{key}.{k}", v) for k, v in value.items()):
+            yield name, part["packets"], part["bytes"]
+
+
+def balance(db, sensor=None):
+    found = Verdict()
+    offset = offsets(db, sensor)
+    stored = collections.defaultdict(lambda: [0, 0])
+    match = {"meta.sensor": sensor} if sensor else {}
+    count = 0
+    for _, d in packets(db, dict.fromkeys(("_id", "ts", "ns", "dir", "side", "len"), 1), match):
+        identity = bytes(d["_id"])
+        batch = identity[:16], int.from_bytes(identity[16:22], "big")
+        count += 1
+        if batch not in offset:
+            found.differ(f"a packet of batch {batch[1]}, which the ledger does not know")
+            continue
+        cell = stored[batch[0], side_of(d), (wall_ns(d) - offset[batch]) // NS]
+        cell[0] += 1
+        cell[1] += d["len"]
+    seconds = seen_packets = 0
+    last = {}
+    rows = [d for name in daily(db, "balance") for d in db[name].find({"sensor": sensor} if sensor else {})]
+    for d in sorted(rows, key=lambda d: (bytes(d["_id"])[:16], d["side"], int(d["sec"]))):
+        capture, side, sec, secs = bytes(d["_id"])[:16], d["side"], int(d["sec"]), int(d["secs"])
+        where = f"{d['iface']} {side} second {sec}" + (f" to {sec + secs - 1}" if secs > 1 else "")
+        if sec < last.get((capture, side), 0):
+            found.differ(f"{where} stands in two documents")
+        last[capture, side] = sec + secs
+        seconds += secs
+        seen_packets += d["seen"]["packets"]
+        for unit, index in (("packets", 1), ("bytes", 2)):
+            total = sum(t[index] for t in terms(d))
+            if d["seen"][unit] != total:
+                found.differ(f"{where}: seen {d['seen'][unit]} {unit}, the terms make {total}")
+        have = [0, 0]
+        for s in range(sec, sec + secs) if secs < 100000 else [s for c, x, s in stored if c == capture and x == side and sec <= s < sec + secs]:
+            cell = stored.pop((capture, side, s), (0, 0))
+            have[0] += cell[0]
+            have[1] += cell[1]
+        if have != [d["stored"]["packets"], d["stored"]["bytes"]]:
+            found.differ(f"{where}: stored {d['stored']['packets']} packets, {d['stored']['bytes']} bytes; there are {have[0]} and {have[1]}")
+    for (_, side, sec), (n, _) in sorted(stored.items(), key=lambda i: i[0][1:]):
+        found.differ(f"{side} second {sec}: {n} packets, and no balance")
+    print(f"seconds {seconds} seen {seen_packets} packets {count} differ {found.count}")
+    return found.count == 0 and seconds > 0
+
+
+def ledger(db, sensor=None):
+    """Numbers without a hole, each batch as many packets and bytes as it says, digests chained."""
+    found = Verdict()
+    have = collections.defaultdict(lambda: [0, 0, set()])
+    match = {"meta.sensor": sensor} if sensor else {}
+    for name, d in packets(db, {"_id": 1, "len": 1}, match):
+        identity = bytes(d["_id"])
+        cell = have[identity[:16], int.from_bytes(identity[16:22], "big")]
+        cell[0] += 1
+        cell[1] += d["len"]
+        if identity in cell[2]:
+            found.differ(f"_id {identity.hex()} is there twice")
+        cell[2].add(identity)
+    rows = [d for name in daily(db, "batches") for d in db[name].find({"sensor": sensor} if sensor else {})]
+    before = {}
+    for d in sorted(rows, key=lambda d: bytes(d["_id"])):
+        identity = bytes(d["_id"])
+        capture, number = identity[:16], int.from_bytes(identity[16:24], "big")
+        expected, digest = before.get(capture, (1, bytes(32)))
+        if number != expected:
+            found.differ(f"{d['iface']}: batch {number} follows {expected - 1}")
+        elif bytes(d["previous"]) != digest:
+            found.differ(f"{d['iface']}: batch {number} does not name the digest of the one before")
+        before[capture] = number + 1, bytes(d["digest"])
+        cell = have.pop((capture, number), [0, 0, ()])
+        if cell[:2] != [d["packets"], d["bytes"]]:
+            found.differ(f"{d['iface']}: batch {number} of {d['packets']} packets, {d['bytes']} bytes; there are {cell[0]} and {cell[1]}")
+    for (_, number), cell in have.items():
+        found.differ(f"batch {number}: {cell[0]} packets and no entry")
+    print(f"batches {len(rows)} differ {found.count}")
+    return found.count == 0 and bool(rows)
+
+
+def days(db):
+    found = Verdict()
+    count = 0
+    for name, d in packets(db, {"ts": 1, "ns": 1}):
+        day = d["ts"].strftime("%Y%m%d")
+        count += 1
+        if name != "packets_" + day:
+            found.differ(f"{name} holds a packet of {day}")
+    print(f"packets {count} differ {found.count}")
+    return found.count == 0 and count > 0
+
+
+def segments(db, side):
+    """Super-packets count once in `packets`; each of their segments has the headers of the first."""
+    count = size = pieces = wire = 0
+    for _, d in packets(db, dict.fromkeys(("dir", "side", "len", "segs", "gso", "local", "proto", "vlan", "opts", "ltsval"), 1)):
+        if side_of(d) != side:
+            continue
+        segs = d.get("segs", 1)
+        headers = 0
+        if segs > 1:
+            headers = 14 + (4 if "vlan" in d else 0) + (40 if ":" in d["local"] else 20)
+            headers += 8 if d["proto"] == 17 else 20 + (12 if "ltsval" in d else 0)
+            if not (segs - 1) * d["gso"] < d["len"] - headers <= segs * d["gso"]:
+                print(f"{d['len']} bytes are not {segs} segments of {d['gso']}")
+        count += 1
+        size += d["len"]
+        pieces += segs
+        wire += d["len"] + (segs - 1) * headers
+    print(f"{count} {size} {pieces} {wire}")
+    return True
+
+
+def remove(db):
+    """The packet in the middle."""
+    for name in daily(db, "packets"):
+        total = db[name].count_documents({})
+        if total:
+            document = db[name].find({}, {"_id": 1}).sort("_id", 1).skip(total // 2).limit(1)[0]
+            result = db[name].delete_one({"_id": document["_id"]})
+            print(f"removed {result.deleted_count} of {name}, _id {bytes(document['_id']).hex()}")
+            return result.deleted_count == 1
+    return False
+
+
+# --- a capture file, field by field -------------------------------------------------------------------------
+
+FIELDS = ("side", "smac", "dmac", "etype", "vlan", "src", "dst", "proto", "sport", "dport", "len", "ttl", "tos", "ipid", "frag", "flow",
+          "flags", "seq", "ack", "win", "urg", "icmp_type", "icmp_code", "icmp_id", "icmp_seq", "arp_op", "mss", "ws", "tsval", "tsecr", "csum")
+
+
+def mac(data):
+    return data.hex(":")
+
+
+def read_tcp(f, b):
+    f["sport"], f["dport"], f["seq"], f["ack"], flags, f["win"], f["csum"], f["urg"] = struct.unpack("!HHIIHHHH", b[:20])
+    f["flags"] = flags & 0xfff
+    options, at = b[20:(flags >> 12) * 4], 0
+    while at < len(options) and options[at] != 0:
+        if options[at] == 1:
+            at += 1
+            continue
+        kind, size = options[at], options[at + 1]
+        if kind == 2:
+            f["mss"] = int.from_bytes(options[at + 2:at + 4], "big")
+        elif kind == 3:
+            f["ws"] = options[at + 2]
+        elif kind == 8:
+            f["tsval"], f["tsecr"] = struct.unpack("!II", options[at + 2:at + 10])
+        at += max(size, 2)
+
+
+def read_layer4(f, b):
+    if f["proto"] == 6:
+        read_tcp(f, b)
+    elif f["proto"] == 17:
+        f["sport"], f["dport"], _, f["csum"] = struct.unpack("!HHHH", b[:8])
+    elif f["proto"] in (1, 58):
+        f["icmp_type"], f["icmp_code"], f["csum"] = struct.unpack("!BBH", b[:4])
+        if (f["proto"], f["icmp_type"]) in ((1, 0), (1, 8), (58, 128), (58, 129)):
+            f["icmp_id"], f["icmp_seq"] = struct.unpack("!HH", b[4:8])
+
+
+def from_frame(side, length, b):
+    """The fields of a frame as they were on the wire, read by this file alone."""
+    f = {"side": side, "len": length, "dmac": mac(b[0:6]), "smac": mac(b[6:12])}
+    etype, at = int.from_bytes(b[12:14], "big"), 14
+    if etype == 0x8100:
+        f["vlan"], etype, at = int.from_bytes(b[14:16], "big"), int.from_bytes(b[16:18], "big"), 18
+    f["etype"] = etype
+    if etype == 0x0800:
+        head = (b[at] & 15) * 4
+        f["tos"], f["ipid"], f["frag"], f["ttl"], f["proto"] = b[at + 1], *struct.unpack("!HHBB", b[at + 4:at + 10])
+        f["src"], f["dst"] = socket.inet_ntoa(b[at + 12:at + 16]), socket.inet_ntoa(b[at + 16:at + 20])
+        if not f["frag"] & 0x1fff:
+            read_layer4(f, b[at + head:])
+    elif etype == 0x86dd:
+        first, _, f["proto"], f["ttl"] = struct.unpack("!IHBB", b[at:at + 8])
+        f["tos"], f["flow"] = first >> 20 & 255, first & 0xfffff
+        f["src"], f["dst"] = (socket.inet_ntop(socket.AF_INET6, b[i:i + 16]) for i in (at + 8, at + 24))
+        read_layer4(f, b[at + 40:])
+    elif etype == 0x0806:
+        f["arp_op"] = int.from_bytes(b[at + 6:at + 8], "big")
+        f["src"], f["dst"] = socket.inet_ntoa(b[at + 14:at + 18]), socket.inet_ntoa(b[at + 24:at + 28])
+    return tuple(f.get(name) for name in FIELDS)
+
+
+# A field of the frame -> the document's, where the sender is local and where it is remote.
+ENDS = {"smac": ("lmac", "rmac"), "dmac": ("rmac", "lmac"), "src": ("local", "remote"), "dst": ("remote", "local"), "sport": ("lport", "rport"),
+        "dport": ("rport", "lport"), "tsval": ("ltsval", "rtsval"), "tsecr": ("rtsval", "ltsval")}
+
+
+def from_document(d):
+    sender = 0 if d["dir"] == "out" else 1
+    row = []
+    for name in FIELDS:
+        value = side_of(d) if name == "side" else d.get(ENDS[name][sender] if name in ENDS else name)
+        row.append(int(value) if isinstance(value, float) else value)
+    return tuple(row)
+
+
+def read_pcap(path, side):
+    with open(path, "rb") as file:
+        head = file.read(24)
+        order = "<" if head[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+        if struct.unpack(order + "I", head[20:24])[0] != 1:
+            sys.exit(f"{path} is not of Ethernet frames")
+        while len(head := file.read(16)) == 16:
+            _, _, captured, length = struct.unpack(order + "IIII", head)
+            yield from_frame(side, length, file.read(captured))
+
+
+def pcap(db, words):
+    """
+    A packet that leaves is seen before its checksum is made (mark csum_none): the first comparison is without
+    checksums, the second of those documents that have the one on the wire.
+    """
+    found = Verdict()
+    want = collections.Counter()
+    for side, path in zip(words[::2], words[1::2]):
+        want.update(read_pcap(path, side))
+    have, summed = collections.Counter(), collections.Counter()
+    for _, d in packets(db, {"raw": 0}):
+        row = from_document(d)
+        have[row[:-1]] += 1
+        if "csum_none" not in d.get("marks", ""):
+            summed[row] += 1
+    plain = collections.Counter()
+    for row, times in want.items():
+        plain[row[:-1]] += times
+    for what, rows in (("only on the wire", plain - have), ("only in the database", have - plain), ("another checksum", summed - want)):
+        if what == "another checksum" and found.count:
+            continue
+        for row, times in rows.items():
+            found.differ(f"{what}: " + " ".join(f"{k}={v}" for k, v in zip(FIELDS, row) if v is not None), times)
+    print(f"wire {sum(want.values())} stored {sum(have.values())} checksums {sum(summed.values())} differ {found.count}")
+    return found.count == 0 and bool(want)
+
+
+def main():
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    uri, database, word, *rest = sys.argv[1:]
+    db = pymongo.MongoClient(uri, serverSelectionTimeoutMS=10000)[database]
+    checks = {
+        "sequence": lambda: sequence(db, *map(int, rest)),
+        "quiet": lambda: quiet(db, *map(int, rest)),
+        "balance": lambda: balance(db, *rest),
+        "ledger": lambda: ledger(db, *rest),
+        "pcap": lambda: pcap(db, rest),
+        "segments": lambda: segments(db, *rest),
+        "days": lambda: days(db),
+        "remove": lambda: remove(db),
+    }
+    if word not in checks:
+        sys.exit(__doc__)
+    sys.exit(0 if checks[word]() else 1)
+
+
+if __name__ == "__main__":
+    main()
