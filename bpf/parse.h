@@ -129,30 +129,30 @@ enum { REC_PORT_VXLAN = 4789, REC_PORT_GENEVE = 6081 };
 #define REC_END_MAX 0xffffu
 
 /*
- * The flow's hash: symmetric because the ends are added; seeded in the multiplier and the offset, so that keys cannot
- * be chosen to meet in one bucket of a table.
+ * The flow's hash: the two addresses each mixed with the seed and added, then the ports as an unordered pair and the
+ * protocol. So it is the same for both directions; who does not know the seed cannot choose keys that meet in one
+ * bucket of a table.
  */
-REC_INLINE __u64 rec_end_hash(__u64 address, __u32 port, __u64 seed)
+REC_INLINE __u64 rec_mix(__u64 v, __u64 seed)
 {
-	__u64 h = (address ^ seed) * (seed | 1);
-
-	return ((h ^ h >> 32) + port) * 0x9e3779b97f4a7c15ull;
+	v = (v ^ seed) * (seed | 1);
+	return v ^ v >> 32;
 }
 
-REC_INLINE __u32 rec_flow_hash(__u64 a, __u64 b, __u32 aport, __u32 bport, __u32 proto, __u64 seed)
+REC_INLINE __u64 rec_mix6(const __u8 *address, __u64 seed)
 {
-	__u64 h = rec_end_hash(a, aport, seed) + rec_end_hash(b, bport, seed);
-
-	h = ((h ^ h >> 29) + proto) * 0xbf58476d1ce4e5b9ull;
-	return (__u32)(h >> 32);
+	return rec_mix(rec_mix(rec_ld64(address), seed) + rec_ld64(address + 8), seed);
 }
 
-/* Folds an IPv6 address into the 64 bits that rec_end_hash takes. */
-REC_INLINE __u64 rec_fold6(const __u8 *address, __u64 seed)
+REC_INLINE __u64 rec_ports(__u32 a, __u32 b)
 {
-	__u64 h = (rec_ld64(address) ^ seed) * 0x94d049bb133111ebull;
+	return (a < b ? (__u64)a << 32 | b : (__u64)b << 32 | a) * 0x9e3779b97f4a7c15ull;
+}
 
-	return (h ^ h >> 32) + rec_ld64(address + 8);
+REC_INLINE __u32 rec_flow_hash(__u64 flow, __u32 proto)
+{
+	flow = ((flow ^ flow >> 29) + proto) * 0xbf58476d1ce4e5b9ull;
+	return (__u32)(flow >> 32);
 }
 
 REC_INLINE const __u8 *rec_at(const struct rec_slot *s, __u32 pos)
@@ -164,15 +164,15 @@ REC_INLINE const __u8 *rec_at(const struct rec_slot *s, __u32 pos)
  * Parses one frame that begins at `at` (REC_AT) in a packet of `end` bytes, of which `avail` are in the slot. Writes
  * off, proto, marks and hash of the head (the inner frame: its two offsets, and adds to marks). A want beyond
  * `avail` means: it ran out of bytes there, load more and parse again.
+ *
+ * What is found goes into the head at once: fewer values live over the many branches, and in registers.
  */
 REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at, __u32 seed32)
 {
-	__u32 pos = at & 0xffff, etype = at >> 16, inner = pos;
-	__u32 lim, want, marks = 0, proto = 0, l3 = 0, l4 = 0, ports = 0, next = 0;
-	__u64 seed = seed32 * 0xd6e8feb86659fd93ull;
-	__u64 src = 0, dst = 0;
+	__u32 pos = at & 0xffff, etype = at >> 16, inner = pos, lim, want, proto = 0, next, i, n;
+	__u64 flow = 0, seed = seed32 * 0xd6e8feb86659fd93ull;
 	const __u8 *p;
-	__u32 i, n;
+	__u8 *off;
 
 	if (!s)
 		return 0;
@@ -181,6 +181,14 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 	if (end > REC_END_MAX)
 		end = REC_END_MAX;
 	lim = avail < end ? avail : end;
+	off = s->head.off + REC_INNER_L3;
+	if (!inner) {
+		off = s->head.off;
+		for (i = 0; i < REC_OFFS; i++)
+			off[i] = 0;
+		s->head.marks = 0;
+		s->head.proto = 0;
+	}
 
 	/* Layer 2: after it, pos and etype say where layer 3 is and what. */
 	if (etype == REC_ETH_TEB) {
@@ -203,6 +211,24 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 			pos = want;
 		}
 	}
+	if (etype == REC_ETH_IPV4)
+		goto ip4;
+	if (etype == REC_ETH_IPV6)
+		goto ip6;
+	if (etype == REC_ETH_ARP || etype == REC_ETH_RARP) { /* RFC 826, address lengths honoured */
+		off[REC_L3] = (__u8)pos;
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		n = 2 * ((__u32)p[4] + p[5]);
+		want += n;
+		if (want > lim)
+			goto cut;
+		if (n == 2 * (6 + 4))
+			flow = rec_mix(rec_ld32(p + 14), seed) + rec_mix(rec_ld32(p + 24), seed);
+		goto out;
+	}
 	if (etype == REC_ETH_PPPOE) { /* RFC 2516: version, type, code, session, length, PPP's protocol */
 		want = pos + 8;
 		if (want > lim)
@@ -218,10 +244,14 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 		if (lim > end)
 			lim = end;
 		n = REC_BE16(rec_ld16(p + 6));
-		etype = n == 0x0021 ? REC_ETH_IPV4 : n == 0x0057 ? REC_ETH_IPV6 : 0;
 		pos = want;
-	} else if (etype == REC_ETH_MPLS || etype == REC_ETH_MPLS_MC) { /* RFC 3032, RFC 4928 for the first nibble */
-		etype = 0;
+		if (n == 0x0021)
+			goto ip4;
+		if (n == 0x0057)
+			goto ip6;
+		goto unknown;
+	}
+	if (etype == REC_ETH_MPLS || etype == REC_ETH_MPLS_MC) { /* RFC 3032, RFC 4928 for the first nibble */
 		REC_NO_UNROLL
 		for (i = 0; i < REC_MPLS_LABELS; i++) {
 			want = pos + 4;
@@ -234,100 +264,115 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 				if (want > lim)
 					goto cut;
 				n = rec_at(s, pos)[0] >> 4;
-				etype = n == 4 ? REC_ETH_IPV4 : n == 6 ? REC_ETH_IPV6 : 0;
+				if (n == 4)
+					goto ip4;
+				if (n == 6)
+					goto ip6;
 				break;
 			}
 		}
 	}
+	goto unknown;
 
 	/* Layer 3: after it, pos and proto say where layer 4 is and what. */
-	if (etype == REC_ETH_IPV4) {
-	ip4:
-		l3 = pos;
-		want = pos + 20;
-		if (want > lim)
-			goto cut;
-		p = rec_at(s, pos);
-		i = p[0];
-		n = (i & 15) * 4;
-		if (i >> 4 != 4 || n < 20)
+ip4:
+	off[REC_L3] = (__u8)pos;
+	want = pos + 20;
+	if (want > lim)
+		goto cut;
+	p = rec_at(s, pos);
+	i = p[0];
+	n = (i & 15) * 4;
+	if (i >> 4 != 4 || n < 20)
+		goto malformed;
+	want = pos + n;
+	i = REC_BE16(rec_ld16(p + 2)); /* 0: filled in later, by the card that segments it */
+	if (i) {
+		if (i < n)
 			goto malformed;
-		want = pos + n;
-		i = REC_BE16(rec_ld16(p + 2)); /* 0: filled in later, by the card that segments it */
-		if (i) {
-			if (i < n)
-				goto malformed;
-			i += pos;
-			if (i < end)
-				end = i;
-			if (lim > end)
-				lim = end;
-		}
-		proto = p[9];
-		if (!inner) {
-			src = rec_ld32(p + 12);
-			dst = rec_ld32(p + 16);
-		}
-		if (want > lim)
-			goto cut;
-		pos = want;
-		if (rec_ld16(p + 6) & REC_BE16(0x1fff)) {
-			marks = REC_MARK_FRAGMENT;
-			goto out;
-		}
-	} else if (etype == REC_ETH_IPV6) {
-		l3 = pos;
-		want = pos + 40;
-		if (want > lim)
-			goto cut;
-		p = rec_at(s, pos);
-		if (p[0] >> 4 != 6)
-			goto malformed;
-		i = REC_BE16(rec_ld16(p + 4)); /* 0: a jumbogram */
-		if (i) {
-			i += want;
-			if (i < end)
-				end = i;
-			if (lim > end)
-				lim = end;
-		}
-		proto = p[6];
-		if (!inner) {
-			src = rec_fold6(p + 8, seed);
-			dst = rec_fold6(p + 24, seed);
-		}
-		pos = want;
-	} else if (etype == REC_ETH_ARP || etype == REC_ETH_RARP) { /* RFC 826, address lengths honoured */
-		l3 = pos;
+		i += pos;
+		if (i < end)
+			end = i;
+		if (lim > end)
+			lim = end;
+	}
+	proto = p[9];
+	if (!inner) {
+		s->head.proto = (__u8)proto;
+		flow = rec_mix(rec_ld32(p + 12), seed) + rec_mix(rec_ld32(p + 16), seed);
+	}
+	if (want > lim)
+		goto cut;
+	pos = want;
+	if (rec_ld16(p + 6) & REC_BE16(0x1fff))
+		goto fragment;
+	if (proto == REC_IP_AH)
+		goto chain;
+	goto layer4;
+
+ip6:
+	off[REC_L3] = (__u8)pos;
+	want = pos + 40;
+	if (want > lim)
+		goto cut;
+	p = rec_at(s, pos);
+	if (p[0] >> 4 != 6)
+		goto malformed;
+	i = REC_BE16(rec_ld16(p + 4)); /* 0: a jumbogram */
+	if (i) {
+		i += want;
+		if (i < end)
+			end = i;
+		if (lim > end)
+			lim = end;
+	}
+	proto = p[6];
+	if (!inner)
+		flow = rec_mix6(p + 8, seed) + rec_mix6(p + 24, seed);
+	pos = want;
+chain: /* of IPv6's extension headers; AH in IPv4 too */
+	REC_NO_UNROLL
+	for (i = 0; i < REC_EXT_HEADERS; i++) {
+		if (proto != REC_IP_HOPOPTS && proto != REC_IP_DSTOPTS && proto != REC_IP_ROUTING &&
+		    proto != REC_IP_FRAGMENT && proto != REC_IP_AH && proto != REC_IP_MOBILITY && proto != REC_IP_HIP &&
+		    proto != REC_IP_SHIM6)
+			break;
 		want = pos + 8;
 		if (want > lim)
 			goto cut;
 		p = rec_at(s, pos);
-		n = 2 * ((__u32)p[4] + p[5]);
-		want += n;
+		n = p[1];
+		n = proto == REC_IP_FRAGMENT ? 8 : proto == REC_IP_AH ? (n + 2) * 4 : (n + 1) * 8;
+		want = pos + n;
 		if (want > lim)
 			goto cut;
-		if (n == 2 * (6 + 4)) {
-			src = rec_ld32(p + 14);
-			dst = rec_ld32(p + 24);
+		pos = want;
+		n = proto;
+		proto = p[0];
+		if (n == REC_IP_FRAGMENT && rec_ld16(p + 2) & REC_BE16(0xfff8)) {
+			if (!inner)
+				s->head.proto = (__u8)proto;
+			goto fragment;
 		}
+	}
+	if (!inner)
+		s->head.proto = (__u8)proto;
+	if (proto == REC_IP_NONE) {
+		want = pos;
 		goto out;
-	} else {
-		goto unknown;
 	}
 
-	/* Layer 4. The two that are nearly everything first. */
+layer4: /* the two that are nearly everything first */
+	off[REC_L4] = (__u8)pos;
 	if (proto == REC_IP_TCP) {
-	tcp:
-		l4 = pos;
 		want = pos + 20;
 		if (want > lim)
 			goto cut;
 		p = rec_at(s, pos);
-		ports = rec_ld32(p);
+		flow += rec_ports(rec_ld16(p), rec_ld16(p + 2));
 		n = (p[12] >> 4) * 4;
 		if (n < 20) {
-			marks |= REC_MARK_MALFORMED;
+			s->head.marks |= REC_MARK_MALFORMED;
 			goto out;
 		}
 		want = pos + n;
@@ -336,24 +381,22 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 		goto out;
 	}
 	if (proto == REC_IP_UDP) {
-	udp:
-		l4 = pos;
 		want = pos + 8;
 		if (want > lim)
 			goto cut;
 		p = rec_at(s, pos);
-		ports = rec_ld32(p);
-		n = REC_BE16(rec_ld16(p + 4));
-		if (n && n < 8)
-			marks |= REC_MARK_MALFORMED;
-		n = REC_BE16(rec_ld16(p + 2));
-		if ((n != REC_PORT_VXLAN && n != REC_PORT_GENEVE) || inner || pos + 16 > end)
+		n = rec_ld16(p + 2);
+		flow += rec_ports(rec_ld16(p), n);
+		i = REC_BE16(rec_ld16(p + 4));
+		if (i && i < 8)
+			s->head.marks |= REC_MARK_MALFORMED;
+		if ((n != REC_BE16(REC_PORT_VXLAN) && n != REC_BE16(REC_PORT_GENEVE)) || inner || pos + 16 > end)
 			goto out;
 		/* RFC 7348, RFC 8926: eight bytes, then the inner frame */
 		want = pos + 16;
 		if (want > lim)
 			goto out; /* there is more of it: again with more bytes */
-		if (n == REC_PORT_VXLAN) {
+		if (n == REC_BE16(REC_PORT_VXLAN)) {
 			i = p[8] & 0x08 ? REC_ETH_TEB : 0; /* the flag I: it has a network identifier */
 		} else {
 			want += (p[8] & 0x3f) * 4;
@@ -366,55 +409,7 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 		if (want > lim)
 			goto cut;
 		next = REC_AT(want, i);
-		goto out;
-	}
-
-	if (l3 && (etype == REC_ETH_IPV6 || proto == REC_IP_AH)) {
-		REC_NO_UNROLL
-		for (i = 0; i < REC_EXT_HEADERS; i++) {
-			if (proto != REC_IP_HOPOPTS && proto != REC_IP_DSTOPTS && proto != REC_IP_ROUTING &&
-			    proto != REC_IP_FRAGMENT && proto != REC_IP_AH && proto != REC_IP_MOBILITY &&
-			    proto != REC_IP_HIP && proto != REC_IP_SHIM6)
-				break;
-			want = pos + 8;
-			if (want > lim)
-				goto cut;
-			p = rec_at(s, pos);
-			n = p[1];
-			if (proto == REC_IP_FRAGMENT) {
-				proto = p[0];
-				pos = want;
-				if (rec_ld16(p + 2) & REC_BE16(0xfff8)) {
-					marks = REC_MARK_FRAGMENT;
-					goto out;
-				}
-				continue;
-			}
-			n = proto == REC_IP_AH ? (n + 2) * 4 : (n + 1) * 8;
-			want = pos + n;
-			if (want > lim)
-				goto cut;
-			proto = p[0];
-			pos = want;
-		}
-		if (proto == REC_IP_TCP)
-			goto tcp;
-		if (proto == REC_IP_UDP)
-			goto udp;
-		if (proto == REC_IP_NONE) {
-			want = pos;
-			goto out;
-		}
-	}
-
-	l4 = pos;
-	if (proto == REC_IP_IPIP || proto == REC_IP_IPV6) {
-		if (inner)
-			goto unknown;
-		l4 = 0; /* nothing stands between the two */
-		want = pos;
-		next = REC_AT(pos, proto == REC_IP_IPIP ? REC_ETH_IPV4 : REC_ETH_IPV6);
-		goto out;
+		goto tunnel;
 	}
 	if (proto == REC_IP_ICMP) { /* RFC 792: errors quote an IP header and 8 bytes */
 		want = pos + 8;
@@ -460,6 +455,14 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 			goto cut;
 		goto out;
 	}
+	if (inner) /* one tunnel is followed, not two */
+		goto unknown;
+	if (proto == REC_IP_IPIP || proto == REC_IP_IPV6) {
+		off[REC_L4] = 0; /* nothing stands between the two */
+		want = pos;
+		next = REC_AT(pos, proto == REC_IP_IPIP ? REC_ETH_IPV4 : REC_ETH_IPV6);
+		goto tunnel;
+	}
 	if (proto == REC_IP_GRE) { /* RFC 2784, RFC 2890; version 1 is RFC 2637 */
 		want = pos + 4;
 		if (want > lim)
@@ -474,18 +477,22 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 			goto cut;
 		pos = want;
 		etype = REC_BE16(rec_ld16(p + 2));
-		if (inner || (etype != REC_ETH_IPV4 && etype != REC_ETH_IPV6 && etype != REC_ETH_TEB &&
-			      etype != REC_ETH_MPLS && etype != REC_ETH_MPLS_MC))
+		if (etype != REC_ETH_IPV4 && etype != REC_ETH_IPV6 && etype != REC_ETH_TEB && etype != REC_ETH_MPLS &&
+		    etype != REC_ETH_MPLS_MC)
 			goto unknown;
 		next = REC_AT(pos, etype);
-		goto out;
+		goto tunnel;
 	}
+	goto unknown;
 
+fragment:
+	s->head.marks |= REC_MARK_FRAGMENT;
+	goto out;
 unknown:
-	marks |= REC_MARK_UNKNOWN;
+	s->head.marks |= REC_MARK_UNKNOWN;
 	goto keep;
 malformed:
-	marks |= REC_MARK_MALFORMED;
+	s->head.marks |= REC_MARK_MALFORMED;
 keep:
 	want = end < REC_CAP_FAST ? end : REC_CAP_FAST;
 	if (want < pos)
@@ -493,31 +500,22 @@ keep:
 	goto edge;
 cut:
 	if (want > end) {
-		marks |= REC_MARK_TRUNCATED;
+		s->head.marks |= REC_MARK_TRUNCATED;
 		want = end;
 	}
 edge: /* a layer of which there is no byte does not begin */
-	if (l3 >= want)
-		l3 = 0;
-	if (l4 >= want)
-		l4 = 0;
+	if (off[REC_L3] >= want)
+		off[REC_L3] = 0;
+	if (off[REC_L4] >= want)
+		off[REC_L4] = 0;
 out:
-	if (inner) {
-		s->head.off[REC_INNER_L3] = (__u8)l3;
-		s->head.off[REC_INNER_L4] = (__u8)l4;
-		s->head.marks |= (__u16)marks;
-	} else {
-		s->head.off[REC_L3] = (__u8)l3;
-		s->head.off[REC_L4] = (__u8)l4;
-		s->head.off[REC_INNER_L3] = 0;
-		s->head.off[REC_INNER_L4] = 0;
-		s->head.marks = (__u16)marks;
-		s->head.proto = (__u8)proto;
-		if (!(src | dst) && lim >= 12) { /* no IP: by the MAC addresses */
-			dst = rec_ld32(s->bytes) | (__u64)rec_ld16(s->bytes + 4) << 32;
-			src = rec_ld32(s->bytes + 6) | (__u64)rec_ld16(s->bytes + 10) << 32;
-		}
-		s->head.hash = rec_flow_hash(src, dst, ports & 0xffff, ports >> 16, proto, seed);
+	next = 0;
+tunnel:
+	if (!inner) {
+		if (!flow && lim >= 12) /* no IP: by the MAC addresses */
+			flow = rec_mix(rec_ld32(s->bytes) | (__u64)rec_ld16(s->bytes + 4) << 32, seed) +
+			       rec_mix(rec_ld32(s->bytes + 6) | (__u64)rec_ld16(s->bytes + 10) << 32, seed);
+		s->head.hash = rec_flow_hash(flow, proto);
 	}
 	if (want > REC_END_MAX)
 		want = REC_END_MAX;

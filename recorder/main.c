@@ -18,13 +18,13 @@ struct command {
 static const struct command commands[] = {
 	{"record", SETTINGS_RECORD, cmd_record, "-i IF [-i IF...] --mongo URI [OPTION...]",
 	 "record the packet headers of interfaces into MongoDB",
-	 "SIGINT ends it: capture ends, everything is stored, a summary is printed. SIGTERM does the same, but with "
-	 "--keep\n"
-	 "capture goes on in the kernel. SIGUSR1 prints counters, SIGHUP reads the config file again."},
+	 "SIGINT ends it: capture ends, everything is stored, a summary is printed. SIGTERM does the\n"
+	 "same, but with --keep capture goes on in the kernel. SIGUSR1 prints counters, SIGHUP reads the\n"
+	 "config file again."},
 	{"stop", SETTINGS_STOP, cmd_stop, "[INSTANCE] [OPTION...]",
 	 "end a recording: take the hooks off, store what the rings hold",
-	 "Waits until everything is stored. A capture that has no process any more is taken over for that: then "
-	 "--mongo is needed."},
+	 "Waits until everything is stored. A capture that has no process any more is taken over for\n"
+	 "that: then --mongo is needed."},
 	{"status", SETTINGS_STATUS, cmd_status, "[INSTANCE] [OPTION...]",
 	 "show what a recording does; live on a terminal", NULL},
 	{"check", SETTINGS_CHECK, cmd_check, "[-i IF...] [--mongo URI] [OPTION...]",

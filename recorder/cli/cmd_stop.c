@@ -93,10 +93,12 @@ int cmd_stop(const struct settings *settings)
 {
 	struct instance instance;
 	int status = cmd_find_instance(settings, &instance), err;
+	bool had_keeper;
 
 	if (status)
 		return status;
-	if (instance.keeper) {
+	had_keeper = instance.keeper != 0;
+	if (had_keeper) {
 		pid_t keeper = instance.keeper;
 
 		err = signal_keeper(keeper, settings->keep ? SIGTERM : SIGINT);
@@ -114,5 +116,9 @@ int cmd_stop(const struct settings *settings)
 	}
 	if (settings->keep || !instance.pinned)
 		return EXIT_DONE;
+	if (had_keeper && !settings->mongo)
+		return cmd_fail(EXIT_FAILED,
+				"instance %s has ended, but not everything is stored: `stop` it again, with --mongo",
+				instance.name);
 	return take_over(settings, &instance);
 }

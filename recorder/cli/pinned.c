@@ -86,13 +86,15 @@ static void append_rings(bson_t *to, const struct capture *c)
 	bson_append_document_end(to, &ring);
 }
 
-static void append_capture(bson_t *to, const struct capture *c)
+/* Returns whether a hook is attached: whether it goes on. */
+static bool append_capture(bson_t *to, const struct capture *c)
 {
 	static const char *const names[REC_SIDES] = {"rx", "tx"};
 	size_t size = (size_t)REC_SIDES * capture_cpus(c) * sizeof(struct rec_seconds);
 	const struct rec_seconds *seconds =
 		mmap(NULL, size, PROT_READ, MAP_SHARED, capture_map_fd(c, CAPTURE_SECONDS), 0);
 	char id[33], mode[64];
+	bool attached = false;
 	bson_t hooks;
 
 	BSON_APPEND_UTF8(to, "iface", capture_iface(c));
@@ -103,8 +105,10 @@ static void append_capture(bson_t *to, const struct capture *c)
 	for (unsigned side = 0; side < REC_SIDES; side++) {
 		if (!(capture_sides(c) & CAPTURE_SIDE(side)))
 			continue;
-		snprintf(mode, sizeof(mode), "%s%s", capture_mode(c, (enum rec_side)side),
-			 capture_attached(c, (enum rec_side)side) == 1 ? "" : " (not attached)");
+		bool on = capture_attached(c, (enum rec_side)side) == 1;
+
+		attached |= on;
+		snprintf(mode, sizeof(mode), "%s%s", capture_mode(c, (enum rec_side)side), on ? "" : " (not attached)");
 		BSON_APPEND_UTF8(&hooks, names[side], mode);
 	}
 	bson_append_document_end(to, &hooks);
@@ -113,12 +117,14 @@ static void append_capture(bson_t *to, const struct capture *c)
 		munmap((void *)seconds, size);
 	}
 	append_rings(to, c);
+	return attached;
 }
 
 bson_t *pinned_look(const struct instance *instance, char *problem, size_t size)
 {
 	DIR *dir = opendir(instance->pin_dir);
 	struct capture_error error = {""};
+	bool attached = false;
 	unsigned count = 0;
 	struct dirent *entry;
 	bson_t *answer, captures;
@@ -130,7 +136,6 @@ bson_t *pinned_look(const struct instance *instance, char *problem, size_t size)
 	answer = bson_new();
 	BSON_APPEND_UTF8(answer, "instance", instance->name);
 	BSON_APPEND_INT32(answer, "keeper", 0);
-	BSON_APPEND_UTF8(answer, "state", "capturing without a process: `record` resumes it, `stop` ends it");
 	bson_append_array_begin(answer, "captures", -1, &captures);
 	while ((entry = readdir(dir))) {
 		struct capture *c = NULL;
@@ -143,11 +148,14 @@ bson_t *pinned_look(const struct instance *instance, char *problem, size_t size)
 			continue;
 		snprintf(key, sizeof(key), "%u", count++);
 		bson_append_document_begin(&captures, key, -1, &one);
-		append_capture(&one, c);
+		attached |= append_capture(&one, c);
 		bson_append_document_end(&captures, &one);
 		capture_close(c);
 	}
 	bson_append_array_end(answer, &captures);
+	BSON_APPEND_UTF8(answer, "state",
+			 attached ? "capturing without a process: `record` resumes it, `stop` ends it"
+				  : "ended, but its rings may hold packets: `stop` stores them");
 	closedir(dir);
 	if (!count) {
 		bson_destroy(answer);

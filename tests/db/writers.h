@@ -60,6 +60,7 @@ struct writer {
 	uint32_t records;
 	unsigned most; /* batches, 0: until *stop */
 	_Atomic bool *stop;
+	bool naive; /* what has no answer is sent again, as most programs do */
 
 	unsigned settled;
 	unsigned calls;       /* of write */
@@ -89,6 +90,11 @@ static inline void *writer_run(void *arg)
 				w->longest_ns = took;
 			if (outcome != SINK_SETTLED)
 				memcpy(w->problem, report.problem, sizeof(w->problem));
+			if (w->naive && outcome == SINK_AGAIN && *report.problem) {
+				w->sink->job_free(w->sink, job);
+				if (w->sink->encode(w->sink, &made.batch, &job))
+					abort();
+			}
 			while (outcome == SINK_AGAIN && clock_boot_ns() < report.again_ns)
 				sleep_ms(1);
 		} while (outcome == SINK_AGAIN);

@@ -235,7 +235,7 @@ lab_start_record() {
 
 # lab_ready NAME [SECONDS]: until it says that it records (once more than before).
 lab_ready() {
-  local name=$1 end=$((SECONDS + ${2:-15}))
+  local name=$1 end=$((SECONDS + ${2:-45}))
   until [[ $(grep -c '^[^#]*recording on ' "$lab/$name.log" 2>/dev/null) -gt ${lab_said[$name]:-0} ]]; do
     if ! kill -0 "${lab_pid[$name]}" 2>/dev/null || [[ $SECONDS -ge $end ]]; then
       note "$name did not begin to record:"
