@@ -36,6 +36,21 @@ _Static_assert(REC_CAP_MAX == 256, "offsets are masked with 255");
 #define REC_EXT_HEADERS 8u /* IPv6 extension headers, and AH */
 
 #ifdef __bpf__
+/*
+ * Through memory and back: the verifier then knows nothing of these numbers any more, and where several ways meet it has one
+ * state to follow, not one for each. Without it 880,000 instructions are processed, with it 30,000. The head's first 12 bytes are
+ * written last.
+ */
+#define REC_FORGET(s, pos, end, lim)                        \
+	({                                                  \
+		volatile __u32 *m_ = (volatile __u32 *)(s); \
+		m_[0] = pos;                                \
+		m_[1] = end;                                \
+		m_[2] = lim;                                \
+		pos = m_[0];                                \
+		end = m_[1];                                \
+		lim = m_[2];                                \
+	})
 #define REC_GLOBAL __attribute__((noinline))
 #define REC_INLINE static __attribute__((always_inline)) inline
 /* BPF has no unaligned accesses in C; the kernel's JIT does them where the machine can. */
@@ -45,6 +60,7 @@ _Static_assert(REC_CAP_MAX == 256, "offsets are masked with 255");
 #define REC_NO_UNROLL _Pragma("clang loop unroll(disable)")
 #define REC_UNROLL _Pragma("clang loop unroll(full)")
 #else
+#define REC_FORGET(s, pos, end, lim) ((void)0)
 #define REC_NO_UNROLL
 #define REC_UNROLL
 #define REC_GLOBAL static __attribute__((unused))
@@ -116,9 +132,15 @@ enum {
 
 enum { REC_PORT_VXLAN = 4789, REC_PORT_GENEVE = 6081 };
 
-/* Where a frame begins: offset and EtherType. The outer one is at 0. */
-#define REC_AT(pos, etype) ((__u32)(pos) | (__u32)(etype) << 16)
-#define REC_AT_OUTER REC_AT(0, REC_ETH_TEB)
+/*
+ * Where a frame begins: offset, and EtherType in the upper half; an inner one with a bit of its own (told by its offset, the
+ * verifier would know the outer one's, see above).
+ */
+#define REC_AT_INNER 0x8000u
+#define REC_AT_POS(at) ((at)&0x7fff)
+#define REC_AT_ETYPE(at) ((at) >> 16)
+#define REC_AT(pos, etype) ((__u32)(pos) | REC_AT_INNER | (__u32)(etype) << 16)
+#define REC_AT_OUTER ((__u32)REC_ETH_TEB << 16)
 
 /* What rec_frame returns: the header bytes it would have, and where an inner frame begins and ends (0 = none). */
 #define REC_WANT(r) ((__u32)(r)&0xffff)
@@ -169,7 +191,7 @@ REC_INLINE const __u8 *rec_at(const struct rec_slot *s, __u32 pos)
  */
 REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at, __u32 seed32)
 {
-	__u32 pos = at & 0xffff, etype = at >> 16, inner = pos, lim, want, proto = 0, next, i, n;
+	__u32 pos = REC_AT_POS(at), etype = REC_AT_ETYPE(at), inner = at & REC_AT_INNER, lim, want, proto = 0, next, i, n;
 	__u64 flow = 0, seed = seed32 * 0xd6e8feb86659fd93ull;
 	const __u8 *p;
 	__u8 *off;
@@ -181,11 +203,10 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 	if (end > REC_END_MAX)
 		end = REC_END_MAX;
 	lim = avail < end ? avail : end;
-	off = s->head.off + REC_INNER_L3;
+	off = s->head.off + inner / (REC_AT_INNER / REC_INNER_L3);
 	if (!inner) {
-		off = s->head.off;
 		for (i = 0; i < REC_OFFS; i++)
-			off[i] = 0;
+			s->head.off[i] = 0;
 		s->head.marks = 0;
 		s->head.proto = 0;
 	}
@@ -276,6 +297,7 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 
 	/* Layer 3: after it, pos and proto say where layer 4 is and what. */
 ip4:
+	REC_FORGET(s, pos, end, lim);
 	off[REC_L3] = (__u8)pos;
 	want = pos + 20;
 	if (want > lim)
@@ -311,6 +333,7 @@ ip4:
 	goto layer4;
 
 ip6:
+	REC_FORGET(s, pos, end, lim);
 	off[REC_L3] = (__u8)pos;
 	want = pos + 40;
 	if (want > lim)
@@ -369,7 +392,8 @@ layer4: /* the two that are nearly everything first */
 		if (want > lim)
 			goto cut;
 		p = rec_at(s, pos);
-		flow += rec_ports(rec_ld16(p), rec_ld16(p + 2));
+		if (!inner)
+			flow += rec_ports(rec_ld16(p), rec_ld16(p + 2));
 		n = (p[12] >> 4) * 4;
 		if (n < 20) {
 			s->head.marks |= REC_MARK_MALFORMED;
@@ -386,7 +410,8 @@ layer4: /* the two that are nearly everything first */
 			goto cut;
 		p = rec_at(s, pos);
 		n = rec_ld16(p + 2);
-		flow += rec_ports(rec_ld16(p), n);
+		if (!inner)
+			flow += rec_ports(rec_ld16(p), n);
 		i = REC_BE16(rec_ld16(p + 4));
 		if (i && i < 8)
 			s->head.marks |= REC_MARK_MALFORMED;

@@ -113,25 +113,28 @@ struct packet {
 #define COPY32(d, p, o) (COPY16(d, p, o), COPY16(d, p, (o) + 16))
 #define COPY64(d, p, o) (COPY32(d, p, o), COPY32(d, p, (o) + 32))
 
-/*
- * Copies up to REC_CAP_FAST bytes by direct access and returns how many; 0 when the linear part is too short.
- * clang 14 keeps 32 bits of a packet pointer if it can ("invalid size of register spill"): hence volatile, barriers.
- */
+/* clang 14 keeps 32 bits of a packet pointer if it can ("invalid size of register spill"): hence volatile, barriers. */
+static __always_inline void packet_ends(const struct packet *pk, enum kind kind, const __u8 **p, const __u8 **end)
+{
+	if (kind == KIND_XDP) {
+		*p = (void *)(long)relaxed(pk->xdp->data);
+		*end = (void *)(long)relaxed(pk->xdp->data_end);
+	} else {
+		*p = (void *)(long)relaxed(pk->skb->data);
+		*end = (void *)(long)relaxed(pk->skb->data_end);
+	}
+	barrier_var(*p);
+	barrier_var(*end);
+}
+
+/* Copies up to REC_CAP_FAST bytes by direct access and returns how many; 0 when the linear part is too short. */
 static __always_inline __u32 copy_direct(__u8 *to, const struct packet *pk, enum kind kind)
 {
 	const __u8 *p, *end, *t;
 	__u8 *d = to;
 	__u64 n;
 
-	if (kind == KIND_XDP) {
-		p = (void *)(long)relaxed(pk->xdp->data);
-		end = (void *)(long)relaxed(pk->xdp->data_end);
-	} else {
-		p = (void *)(long)relaxed(pk->skb->data);
-		end = (void *)(long)relaxed(pk->skb->data_end);
-	}
-	barrier_var(p);
-	barrier_var(end);
+	packet_ends(pk, kind, &p, &end);
 	if (p + REC_CAP_FAST <= end) {
 		COPY64(d, p, 0);
 		COPY64(d, p, 64);
@@ -166,12 +169,24 @@ static __always_inline __u32 copy_direct(__u8 *to, const struct packet *pk, enum
 	return (__u32)n + 8;
 }
 
-/* Loads up to REC_CAP_MAX bytes, wherever they are (fragments). The bytes loaded, or a negative error. */
-static __always_inline int copy_helper(__u8 *to, const struct packet *pk, enum kind kind)
+/*
+ * Copies up to REC_CAP_MAX bytes, the first REC_CAP_FAST once more: by direct access where the linear part has them all,
+ * which is usual and half the cost, else by the helper, wherever they are. The bytes copied, or a negative error.
+ */
+static __always_inline int copy_more(__u8 *to, const struct packet *pk, enum kind kind)
 {
-	__u64 n = pk->bytes < REC_CAP_MAX - 4 ? pk->bytes : REC_CAP_MAX - pk->shift;
+	__u64 n = REC_CAP_MAX - pk->shift;
+	const __u8 *p, *end;
 	long err;
 
+	packet_ends(pk, kind, &p, &end);
+	if (p + REC_CAP_MAX <= end) {
+		COPY64(to, p, 0);
+		COPY64(to, p, 64);
+		COPY64(to, p, 128);
+		COPY64(to, p, 192);
+		return (int)n;
+	}
 	if (n > pk->bytes)
 		n = pk->bytes;
 	barrier_var(n);
@@ -303,7 +318,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	want = rec_parse(slot, avail, wire, settings.hash_seed);
 	if (unlikely(rec_short(want, avail, wire))) {
 	load:
-		n = copy_helper(slot->bytes + pk->shift, pk, kind);
+		n = copy_more(slot->bytes + pk->shift, pk, kind);
 		if (n < 0)
 			return REC_LOST_UNREADABLE;
 		avail = n;

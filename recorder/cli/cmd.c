@@ -2,7 +2,6 @@
 /* What several subcommands need. */
 #include "recorder/cli/cmd.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -33,10 +32,6 @@ bool cmd_has_database(const struct settings *settings)
 
 bool cmd_user_exists(const char *user)
 {
-	char *end;
-
-	if (isdigit((unsigned char)*user) && strtoul(user, &end, 10) <= UINT32_MAX - 1u && !*end)
-		return true;
 	return getpwnam(user) != NULL;
 }
 

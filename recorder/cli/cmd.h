@@ -26,7 +26,7 @@ int cmd_fail(int status, const char *format, ...) __attribute__((format(printf, 
 /* `mongo` or the message that none was given. */
 bool cmd_has_database(const struct settings *settings);
 
-/* The user of -Z is known: the same as getpwnam, or a number. */
+/* The user of -Z is known. */
 bool cmd_user_exists(const char *user);
 
 /*

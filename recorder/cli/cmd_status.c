@@ -157,7 +157,7 @@ static void draw(const char *text)
 		unsigned column = 0;
 
 		if (row)
-			fputs("\r\n", stdout);
+			fputc('\n', stdout);
 		for (; *line && *line != '\n'; line++) {
 			if (*line == '\033') { /* sequences take no room */
 				size_t len = strcspn(line, "m") + 1;

@@ -21,12 +21,27 @@ static bool find(const bson_t *document, const char *path, bson_iter_t *out)
 	return document && bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, out);
 }
 
-static const char *text_of(const bson_t *document, const char *path)
+struct text {
+	char bytes[256];
+};
+
+/*
+ * The text of a field in `out`, "" when there is none. It comes from the unprivileged process and goes to root's
+ * terminal: nothing in it can be an escape sequence.
+ */
+static const char *text_in(const bson_t *document, const char *path, struct text *out)
 {
 	bson_iter_t iter;
 
-	return find(document, path, &iter) && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
+	out->bytes[0] = '\0';
+	if (find(document, path, &iter) && BSON_ITER_HOLDS_UTF8(&iter))
+		snprintf(out->bytes, sizeof(out->bytes), "%s", bson_iter_utf8(&iter, NULL));
+	for (char *p = out->bytes; *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
+	return out->bytes;
 }
+#define text_of(document, path) text_in(document, path, &(struct text){{0}})
 
 /* Any number, as the JSON happened to be read; negative ones are 0. */
 static bool number_of(const bson_t *document, const char *path, double *out)

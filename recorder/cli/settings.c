@@ -19,7 +19,7 @@
 #define BSON_MAX_BYTES 50000u /* well below process/link.h's payload */
 
 /* Environment variables of the project that are no settings. */
-static const char *const other_variables[] = {"RUN", "BPFFS", "STATE", "SOURCE", NULL};
+static const char *const other_variables[] = {"RUN", "BPFFS", "STATE", "SOURCE", "BUILD", NULL};
 
 extern char **environ;
 
@@ -595,7 +595,7 @@ enum log_level settings_log_level(const struct settings *settings)
 {
 	if (settings->verbose)
 		return LOG_DEBUG;
-	if (settings->quiet && settings->origin[SETTING_log_level].source == FROM_DEFAULT)
+	if (settings->quiet && settings->log_level > LOG_WARNING)
 		return LOG_WARNING;
 	return (enum log_level)settings->log_level;
 }

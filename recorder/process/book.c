@@ -112,6 +112,11 @@ static void event_next(struct drainer *d)
 		put_start(d->puts);
 }
 
+void book_resume(struct drainer *d)
+{
+	event_next(d);
+}
+
 static void event_settled(struct put *put)
 {
 	struct drainer *d = put->drainer;

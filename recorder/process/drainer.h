@@ -189,6 +189,7 @@ void book_rows(struct drainer *d);     /* rows that can be written now */
 bool book_idle(const struct drainer *d);
 void book_drop(struct drainer *d); /* forgets what is on its way; no worker may have any of it */
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details);
+void book_resume(struct drainer *d); /* the sink became ready: events that waited for it go */
 void book_sensor(struct drainer *d);
 
 /* addresses.c */

@@ -41,7 +41,7 @@ void drainer_report(struct drainer *d, const struct sink_report *report, bool se
 			away_ends(d);
 		return;
 	}
-	if (!report->problem[0] || d->state == DRAINER_CLOSING)
+	if (report->waiting || !report->problem[0] || d->state == DRAINER_CLOSING)
 		return;
 	if (!d->away_since)
 		away_begins(d, report->problem);
@@ -117,6 +117,7 @@ static void start_done(uv_work_t *work, int status)
 	d->sink_ready = true;
 	if (d->state == DRAINER_STARTING)
 		d->state = DRAINER_RECORDING;
+	book_resume(d);
 	book_sensor(d);
 	say_ready(d);
 	pipeline_resume(d);

@@ -553,6 +553,7 @@ static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, st
 	if (result == DB_CANCELLED)
 		return SINK_ENDED;
 	job->failures += !again; /* waiting is no failure */
+	report->waiting = again;
 	report->again_ns = again ? again : backed_off(job->failures);
 	return SINK_AGAIN;
 }
@@ -689,6 +690,7 @@ static enum sink_outcome outcome_of(enum db_result result, uint64_t again, const
 	if (result == DB_CANCELLED)
 		return SINK_ENDED;
 	report->again_ns = again ? again : clock_boot_ns() + NS_PER_SEC;
+	report->waiting = again;
 	return SINK_AGAIN;
 }
 

@@ -9,6 +9,7 @@
 #ifndef XDP_RECORDER_SINK_SINK_H
 #define XDP_RECORDER_SINK_SINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <bson/bson.h>
@@ -29,6 +30,7 @@ struct sink_report {
 	uint32_t inserted;   /* documents that this call put there */
 	uint32_t found;      /* documents that reading back found there already */
 	uint32_t commands;   /* commands sent */
+	bool waiting;        /* the pause is part of settling: the sink itself is well */
 	char problem[200];   /* one line for the log and `status` when not settled; empty otherwise */
 };
 

@@ -61,7 +61,7 @@ static void make_frames(void)
 	frame_eth(f, 0x88b5), frame_fill(f, 1514);
 	f = add("tcp6_vxlan_reload", 0);
 	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 77 << 8);
-	frame_eth(f, 0x86dd), frame_ip6(f, 6), frame_tcp(f, 40000, 443, 12), frame_fill(f, 200);
+	frame_eth(f, 0x86dd), frame_ip6(f, 6), frame_tcp(f, 40000, 443, 12), frame_fill(f, 300);
 	for (unsigned i = 0; i < kinds; i++)
 		frame_end(&kind[i].f);
 }

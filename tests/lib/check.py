@@ -9,6 +9,7 @@ usage: check.py URI DATABASE sequence N [FIRST]     the frames of `generate --ra
        check.py URI DATABASE segments SIDE          packets, bytes, segments, bytes of the segments with their headers
        check.py URI DATABASE days                   no packet in the collection of another day
        check.py URI DATABASE remove                 takes one packet away, for a control
+       check.py URI DATABASE double                 stores one once more, for a control
 """
 import collections
 import datetime
@@ -263,16 +264,28 @@ def segments(db, side):
     return True
 
 
-def remove(db):
-    """The packet in the middle."""
+def middle(db):
+    """Collection and whole document of the packet in the middle."""
     for name in daily(db, "packets"):
         total = db[name].count_documents({})
         if total:
-            document = db[name].find({}, {"_id": 1}).sort("_id", 1).skip(total // 2).limit(1)[0]
-            result = db[name].delete_one({"_id": document["_id"]})
-            print(f"removed {result.deleted_count} of {name}, _id {bytes(document['_id']).hex()}")
-            return result.deleted_count == 1
-    return False
+            return db[name], db[name].find().sort("_id", 1).skip(total // 2).limit(1)[0]
+    sys.exit("there is no packet")
+
+
+def remove(db):
+    collection, document = middle(db)
+    result = collection.delete_one({"_id": document["_id"]})
+    print(f"removed {result.deleted_count} of {collection.name}, _id {bytes(document['_id']).hex()}")
+    return result.deleted_count == 1
+
+
+def double(db):
+    """A time-series collection does not mind the same _id."""
+    collection, document = middle(db)
+    collection.insert_one(document)
+    print(f"once more in {collection.name}, _id {bytes(document['_id']).hex()}")
+    return True
 
 
 # --- a capture file, field by field -------------------------------------------------------------------------
@@ -404,6 +417,7 @@ def main():
         "segments": lambda: segments(db, *rest),
         "days": lambda: days(db),
         "remove": lambda: remove(db),
+        "double": lambda: double(db),
     }
     if word not in checks:
         sys.exit(__doc__)

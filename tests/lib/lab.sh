@@ -250,6 +250,11 @@ declare -A lab_said=()
 
 lab_record() { lab_start_record "$@" && lab_ready "$1"; }
 
+# lab_hooks NS IF: the hooks that are in use there; empty when none is
+lab_hooks() { lab_in "$1" "$lab_python" "$root/tests/lib/hooks.py" "$2"; }
+
+lab_pins() { find "$XDP_RECORDER_BPFFS/xdp-recorder" -type f 2>/dev/null | wc -l; }
+
 # lab_drainer NAME: pid of the drainer, the keeper's child
 lab_drainer() { pgrep -P "${lab_pid[$1]}" | head -n 1; }
 

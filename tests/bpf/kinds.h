@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kinds.h - one frame of every kind that the parser knows, with what it must find. Shared by the test of the program
+ * and the test that native code and BPF agree.
+ */
+#ifndef XDP_RECORDER_TESTS_KINDS_H
+#define XDP_RECORDER_TESTS_KINDS_H
+
+#include "bpf/abi.h"
+#include "tests/bpf/frames.h"
+
+struct kind {
+	const char *name;
+	void (*make)(struct frame *f);
+	unsigned cap;
+	uint8_t off[REC_OFFS];
+	unsigned proto;
+	unsigned marks;
+};
+
+#define KIND(id) static void make_##id(struct frame *f)
+
+KIND(udp4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1000, 53), frame_fill(f, 64);
+}
+KIND(udp4_options)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 40), frame_udp(f, 1000, 53), frame_fill(f, 200);
+}
+KIND(tcp4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 0), frame_fill(f, 60);
+}
+KIND(tcp4_timestamps)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 12);
+}
+KIND(tcp4_1514)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 40), frame_fill(f, 1514);
+}
+KIND(tcp4_offset_4)
+{
+	make_tcp4(f);
+	f->bytes[14 + 20 + 12] = 0x40;
+}
+KIND(icmp4_echo)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 8, 0), frame_fill(f, 98);
+}
+KIND(icmp4_unreachable)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 3, 3), frame_ip4(f, 17, 4), frame_udp(f, 9, 99), frame_fill(f, 150);
+}
+KIND(icmp4_unreachable_short)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 3, 3), frame_payload(f, 10);
+}
+KIND(icmp4_timestamp)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 13, 0), frame_payload(f, 12);
+}
+KIND(icmp6_echo)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 58), frame_icmp(f, 128, 0), frame_fill(f, 118);
+}
+KIND(icmp6_too_big)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 58), frame_icmp(f, 2, 0), frame_ip6(f, 6), frame_tcp(f, 1, 2, 0), frame_fill(f, 400);
+}
+KIND(icmp6_neighbour)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 58), frame_icmp(f, 135, 0), frame_payload(f, 24);
+}
+KIND(arp)
+{
+	frame_eth(f, 0x0806), frame_arp(f, 1), frame_fill(f, 60);
+}
+KIND(vlan_tcp4)
+{
+	frame_eth(f, 0x8100), frame_vlan(f, 0x2005, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 1, 2, 12), frame_fill(f, 100);
+}
+KIND(qinq_tcp6)
+{
+	frame_eth(f, 0x88a8), frame_vlan(f, 100, 0x8100), frame_vlan(f, 200, 0x86dd), frame_ip6(f, 6);
+	frame_tcp(f, 40000, 443, 12), frame_fill(f, 128);
+}
+KIND(vlan_4)
+{
+	frame_eth(f, 0x8100);
+	for (int i = 0; i < 3; i++)
+		frame_vlan(f, 1, 0x8100);
+	frame_vlan(f, 1, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1, 2), frame_payload(f, 10);
+}
+KIND(vlan_5)
+{
+	frame_eth(f, 0x8100);
+	for (int i = 0; i < 4; i++)
+		frame_vlan(f, 1, 0x8100);
+	frame_vlan(f, 1, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1, 2), frame_payload(f, 200);
+}
+KIND(udp6)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 17), frame_udp(f, 1000, 53), frame_payload(f, 30);
+}
+KIND(udp6_2ext)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 0), frame_ext(f, 0, 60, 8), frame_ext(f, 60, 17, 16), frame_udp(f, 1000, 53);
+	frame_payload(f, 30);
+}
+KIND(tcp6_routing_ah)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 43), frame_ext(f, 43, 51, 24), frame_ext(f, 51, 6, 24), frame_tcp(f, 1, 2, 0);
+	frame_payload(f, 30);
+}
+KIND(tcp6_8ext)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 60);
+	for (int i = 0; i < 7; i++)
+		frame_ext(f, 60, 60, 8);
+	frame_ext(f, 60, 6, 8), frame_tcp(f, 1, 2, 0), frame_payload(f, 100);
+}
+KIND(tcp6_9ext)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 60);
+	for (int i = 0; i < 8; i++)
+		frame_ext(f, 60, 60, 8);
+	frame_ext(f, 60, 6, 8), frame_tcp(f, 1, 2, 0), frame_payload(f, 100);
+}
+KIND(ip6_none)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 59), frame_payload(f, 30);
+}
+KIND(ip6_long)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 60), frame_ext(f, 60, 60, 160), frame_ext(f, 60, 17, 160), frame_udp(f, 1, 2);
+	frame_payload(f, 300);
+}
+KIND(ip6_truncated)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 60), frame_ext(f, 60, 17, 160);
+	f->len -= 100;
+}
+KIND(fragment4_first)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1000, 53), frame_payload(f, 100);
+	f->bytes[14 + 6] = 0x20;
+}
+KIND(fragment4_next)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_payload(f, 100);
+	put_be16(f->bytes + 14 + 6, 0x2000 | 185);
+}
+KIND(fragment6_first)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 44), frame_ext(f, 44, 17, 8), frame_udp(f, 1, 2), frame_payload(f, 100);
+	put_be16(f->bytes + 14 + 40 + 2, 1);
+}
+KIND(fragment6_next)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 44), frame_ext(f, 44, 17, 8), frame_payload(f, 100);
+	put_be16(f->bytes + 14 + 40 + 2, 185 << 3 | 1);
+}
+KIND(vxlan_tcp4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 77 << 8);
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 12), frame_fill(f, 200);
+}
+KIND(vxlan_tcp6)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 77 << 8);
+	frame_eth(f, 0x86dd), frame_ip6(f, 6), frame_tcp(f, 40000, 443, 12), frame_fill(f, 400);
+}
+KIND(vxlan_tcp6_short)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 77 << 8);
+	frame_eth(f, 0x86dd), frame_ip6(f, 6), frame_tcp(f, 40000, 443, 12), frame_payload(f, 3);
+}
+KIND(vxlan_port_only)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_payload(f, 100);
+	f->bytes[14 + 20 + 8] = 0;
+}
+KIND(vxlan_in_vxlan)
+{
+	for (int i = 0; i < 2; i++) {
+		frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789);
+		frame_32(f, 0x08000000), frame_32(f, 77 << 8);
+	}
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1, 2), frame_payload(f, 100);
+}
+KIND(geneve_udp4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 6081), frame_32(f, 0x02006558), frame_32(f, 77 << 8);
+	frame_payload(f, 8), frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1, 2), frame_payload(f, 100);
+}
+KIND(gre_ip4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 47, 0), frame_32(f, 0x20000800), frame_32(f, 5), frame_ip4(f, 17, 0);
+	frame_udp(f, 1, 2), frame_payload(f, 100);
+}
+KIND(gre_teb_ip6)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 47, 0), frame_32(f, 0x6558), frame_eth(f, 0x86dd), frame_ip6(f, 17);
+	frame_udp(f, 1, 2), frame_payload(f, 100);
+}
+KIND(gre_pptp)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 47, 0), frame_32(f, 0x3081880b), frame_payload(f, 200);
+}
+KIND(ipip)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 4, 0), frame_ip4(f, 6, 0), frame_tcp(f, 1, 2, 0), frame_payload(f, 100);
+}
+KIND(ipip_ipip)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 4, 0), frame_ip4(f, 4, 0), frame_ip4(f, 6, 0), frame_tcp(f, 1, 2, 0);
+	frame_payload(f, 100);
+}
+KIND(sixin4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 41, 0), frame_ip6(f, 58), frame_icmp(f, 128, 0), frame_payload(f, 100);
+}
+KIND(mpls_ip4)
+{
+	frame_eth(f, 0x8847), frame_32(f, 100 << 12 | 64), frame_32(f, 200 << 12 | 0x100 | 64), frame_ip4(f, 17, 0);
+	frame_udp(f, 1, 2), frame_payload(f, 100);
+}
+KIND(mpls_pw)
+{
+	frame_eth(f, 0x8847), frame_32(f, 200 << 12 | 0x100 | 64), frame_32(f, 0), frame_eth(f, 0x0800), frame_payload(f, 200);
+}
+KIND(pppoe_ip6)
+{
+	frame_eth(f, 0x8864), frame_32(f, 0x11000001), frame_16(f, 2 + 40 + 8 + 20), frame_16(f, 0x0057), frame_ip6(f, 17);
+	frame_udp(f, 1, 2), frame_payload(f, 20);
+}
+KIND(sctp)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 132, 0), frame_payload(f, 300);
+}
+KIND(igmp_padded)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 2, 0), frame_payload(f, 8), frame_end(f), f->layers = 0, frame_fill(f, 60);
+}
+KIND(udp4_padded)
+{
+	/* the padding must not be taken for a UDP header */
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_payload(f, 4), frame_end(f), f->layers = 0, frame_fill(f, 60);
+}
+KIND(llc)
+{
+	frame_eth(f, 60), frame_payload(f, 60);
+}
+KIND(unknown_long)
+{
+	frame_eth(f, 0x88b5), frame_payload(f, 600);
+}
+KIND(ihl_4)
+{
+	make_udp4(f);
+	f->bytes[14] = 0x44;
+}
+KIND(version_5)
+{
+	make_udp4(f);
+	f->bytes[14] = 0x55;
+}
+KIND(ip4_length_10)
+{
+	make_tcp4_1514(f), frame_end(f), f->layers = 0;
+	put_be16(f->bytes + 16, 10);
+}
+KIND(only_ethernet)
+{
+	frame_eth(f, 0x0800);
+}
+
+#define UNKNOWN REC_MARK_UNKNOWN
+#define MALFORMED REC_MARK_MALFORMED
+#define TRUNCATED REC_MARK_TRUNCATED
+#define FRAGMENT REC_MARK_FRAGMENT
+#define K(id, ...) { #id, make_##id, __VA_ARGS__ }
+
+static const struct kind kinds_all[] = {
+	/* name, cap, offsets of L3, L4, inner L3, inner L4, protocol, marks */
+	K(udp4, 42, { 14, 34, 0, 0 }, 17, 0),
+	K(udp4_options, 82, { 14, 74, 0, 0 }, 17, 0),
+	K(tcp4, 54, { 14, 34, 0, 0 }, 6, 0),
+	K(tcp4_timestamps, 66, { 14, 34, 0, 0 }, 6, 0),
+	K(tcp4_1514, 94, { 14, 34, 0, 0 }, 6, 0),
+	K(tcp4_offset_4, 54, { 14, 34, 0, 0 }, 6, MALFORMED),
+	K(icmp4_echo, 42, { 14, 34, 0, 0 }, 1, 0),
+	K(icmp4_unreachable, 74, { 14, 34, 0, 0 }, 1, 0),
+	K(icmp4_unreachable_short, 52, { 14, 34, 0, 0 }, 1, 0),
+	K(icmp4_timestamp, 54, { 14, 34, 0, 0 }, 1, 0),
+	K(icmp6_echo, 62, { 14, 54, 0, 0 }, 58, 0),
+	K(icmp6_too_big, 110, { 14, 54, 0, 0 }, 58, 0),
+	K(icmp6_neighbour, 78, { 14, 54, 0, 0 }, 58, 0),
+	K(arp, 42, { 14, 0, 0, 0 }, 0, 0),
+	K(vlan_tcp4, 70, { 18, 38, 0, 0 }, 6, 0),
+	K(qinq_tcp6, 94, { 22, 62, 0, 0 }, 6, 0),
+	K(vlan_4, 58, { 30, 50, 0, 0 }, 17, 0),
+	K(vlan_5, 128, { 0, 0, 0, 0 }, 0, UNKNOWN),
+	K(udp6, 62, { 14, 54, 0, 0 }, 17, 0),
+	K(udp6_2ext, 86, { 14, 78, 0, 0 }, 17, 0),
+	K(tcp6_routing_ah, 122, { 14, 102, 0, 0 }, 6, 0),
+	K(tcp6_8ext, 138, { 14, 118, 0, 0 }, 6, 0),
+	K(tcp6_9ext, 128, { 14, 118, 0, 0 }, 60, UNKNOWN),
+	K(ip6_none, 54, { 14, 0, 0, 0 }, 59, 0),
+	K(ip6_long, 256, { 14, 0, 0, 0 }, 0, REC_MARK_LONG),
+	K(ip6_truncated, 114, { 14, 0, 0, 0 }, 0, TRUNCATED),
+	K(fragment4_first, 42, { 14, 34, 0, 0 }, 17, 0),
+	K(fragment4_next, 34, { 14, 0, 0, 0 }, 17, FRAGMENT),
+	K(fragment6_first, 70, { 14, 62, 0, 0 }, 17, 0),
+	K(fragment6_next, 62, { 14, 0, 0, 0 }, 17, FRAGMENT),
+	K(vxlan_tcp4, 116, { 14, 34, 64, 84 }, 17, 0),
+	K(vxlan_tcp6, 136, { 14, 34, 64, 104 }, 17, 0),
+	K(vxlan_tcp6_short, 136, { 14, 34, 64, 104 }, 17, 0),
+	K(vxlan_port_only, 42, { 14, 34, 0, 0 }, 17, 0),
+	K(vxlan_in_vxlan, 92, { 14, 34, 64, 84 }, 17, 0),
+	K(geneve_udp4, 100, { 14, 34, 72, 92 }, 17, 0),
+	K(gre_ip4, 70, { 14, 34, 42, 62 }, 47, 0),
+	K(gre_teb_ip6, 100, { 14, 34, 52, 92 }, 47, 0),
+	K(gre_pptp, 128, { 14, 34, 0, 0 }, 47, UNKNOWN),
+	K(ipip, 74, { 14, 0, 34, 54 }, 4, 0),
+	K(ipip_ipip, 128, { 14, 0, 34, 54 }, 4, UNKNOWN),
+	K(sixin4, 82, { 14, 0, 34, 74 }, 41, 0),
+	K(mpls_ip4, 50, { 22, 42, 0, 0 }, 17, 0),
+	K(mpls_pw, 128, { 0, 0, 0, 0 }, 0, UNKNOWN),
+	K(pppoe_ip6, 70, { 22, 62, 0, 0 }, 17, 0),
+	K(sctp, 128, { 14, 34, 0, 0 }, 132, UNKNOWN),
+	K(igmp_padded, 42, { 14, 34, 0, 0 }, 2, UNKNOWN),
+	K(udp4_padded, 38, { 14, 34, 0, 0 }, 17, TRUNCATED),
+	K(llc, 74, { 0, 0, 0, 0 }, 0, UNKNOWN),
+	K(unknown_long, 128, { 0, 0, 0, 0 }, 0, UNKNOWN),
+	K(ihl_4, 64, { 14, 0, 0, 0 }, 0, MALFORMED),
+	K(version_5, 64, { 14, 0, 0, 0 }, 0, MALFORMED),
+	K(ip4_length_10, 128, { 14, 0, 0, 0 }, 0, MALFORMED),
+	K(only_ethernet, 14, { 0, 0, 0, 0 }, 0, TRUNCATED),
+};
+#define KINDS ARRAY_SIZE(kinds_all)
+
+static inline struct frame kind_frame(const struct kind *k)
+{
+	struct frame f = frame_begin();
+
+	k->make(&f);
+	frame_end(&f);
+	return f;
+}
+
+#endif
