@@ -63,6 +63,8 @@ function question(text, ...query) {
 // --- what was recorded --------------------------------------------------------------------------------------
 
 const FLAGS = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG'];
+// A time-series collection gives the fields back in an order of its own.
+const FIRST_FIELDS = ['ts', 'ns', 'meta', 'dir', 'local', 'lport', 'remote', 'rport', 'proto', 'len', 'flags', 'seq', 'ack', 'win'];
 const PROTOCOLS = { 1: 'ICMP', 6: 'TCP', 17: 'UDP', 58: 'ICMPv6' };
 const flagNames = (flags) => FLAGS.filter((_, bit) => flags & (1 << bit)).join(' ');
 const time = (packet) => packet.ts.toISOString().slice(11, 23) + String(packet.ns).padStart(6, '0');
@@ -72,7 +74,7 @@ const days = (db, family) => db.getCollectionNames().filter((name) => name.start
 const fromAll = (names, ask) => names.flatMap((name) => ask(name).toArray());
 
 function byProtocol(db) {
-  const day = days(db, 'packets').at(-1);
+  const day = days(db, 'packets').filter((name) => db[name].findOne()).at(-1); // tomorrow's is there already
   question('What was there? Count by protocol, on the day\'s own collection:',
     `db.${day}.aggregate([{$group: {_id: "$proto", packets: {$sum: 1}, bytes: {$sum: "$len"}}}, {$sort: {packets: -1}}])`);
   const rows = db[day].aggregate([{ $group: { _id: '$proto', packets: { $sum: 1 }, bytes: { $sum: '$len' } } }, { $sort: { packets: -1 } }]).toArray();
@@ -89,8 +91,10 @@ function handshake(db) {
 
 function wholePacket(db) {
   question('What is known of a packet? One of them, as it is stored:', 'db.packets.findOne({proto: 6, flags: 2})');
-  const { _id, meta, ts, ...fields } = db.packets.findOne({ proto: 6, flags: 2 });
-  const words = [`ts: ${ts.toISOString()}`, `meta: ${JSON.stringify(meta)}`, ...Object.entries(fields).map(([k, v]) => `${k}: ${v}`)];
+  const { _id, ...packet } = db.packets.findOne({ proto: 6, flags: 2 });
+  const shown = (value) => (value instanceof Date ? value.toISOString() : typeof value === 'object' ? JSON.stringify(value) : value);
+  const names = [...new Set([...FIRST_FIELDS, ...Object.keys(packet)])].filter((name) => name in packet);
+  const words = names.map((name) => `${name}: ${shown(packet[name])}`);
   let line = '';
   for (const word of words) {
     if (line.length + word.length > 100) {

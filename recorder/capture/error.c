@@ -48,7 +48,7 @@ static int libbpf_print(enum libbpf_print_level level, const char *format, va_li
 		line[--n] = 0;
 	if (!n)
 		return 0;
-	log_debug("libbpf: %s", line);
+	log_trace("libbpf: %s", line);
 	if (!held.on || level == LIBBPF_DEBUG)
 		return 0;
 	if (n > HELD / 2) {

@@ -594,7 +594,7 @@ int settings_reload(struct settings *fresh, const struct settings *old, enum set
 enum log_level settings_log_level(const struct settings *settings)
 {
 	if (settings->verbose)
-		return LOG_DEBUG;
+		return settings->verbose > 1 ? LOG_TRACE : LOG_DEBUG;
 	if (settings->quiet && settings->log_level > LOG_WARNING)
 		return LOG_WARNING;
 	return (enum log_level)settings->log_level;

@@ -28,7 +28,7 @@ void log_set_role(const char *value)
 
 void log_atv(enum log_level at, const char *format, va_list args)
 {
-	static const char *const names[] = {"error", "warning", "info", "debug"};
+	static const char *const names[] = {"error", "warning", "info", "debug", "trace"};
 	char line[1024];
 	const char *who = atomic_load(&role);
 	int n;

@@ -10,7 +10,8 @@
 #include <stdarg.h>
 #include <stdint.h>
 
-enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+/* LOG_TRACE: what libraries say of themselves (libbpf: a thousand lines a load). */
+enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
 /* Messages above `level` are dropped. Default LOG_INFO. */
 void log_set_level(enum log_level level);
@@ -26,6 +27,7 @@ void log_atv(enum log_level level, const char *format, va_list args) __attribute
 #define log_warn(...) log_at(LOG_WARNING, __VA_ARGS__)
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+#define log_trace(...) log_at(LOG_TRACE, __VA_ARGS__)
 
 /* At most one line each `seconds` of a call site; what was held back is counted in the next line. */
 struct log_limit {

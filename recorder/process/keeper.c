@@ -179,7 +179,7 @@ static void tidy(struct keeper *k)
 {
 	const char *name = k->settings->instance;
 
-	if (k->ended)
+	if (k->ended && (k->ready || !k->failed))
 		print_summary(k);
 	if (k->captures.attached) {
 		log_info("capture goes on without a process; `xdp-recorder record --instance %s` takes it up", name);

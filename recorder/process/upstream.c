@@ -63,13 +63,16 @@ static void start_work(uv_work_t *work)
 	uint64_t until = d->settings->database_wait_ms == SETTINGS_FOREVER
 				 ? UINT64_MAX
 				 : clock_boot_ns() + d->settings->database_wait_ms * 1000000;
-	struct migrate_options options = {.wait_ms = 3000};
 	struct migrate_report report;
+	uint64_t latency;
 	struct db_problem problem = {0};
 	uint32_t today = clock_day(clock_wall_ns());
 
 	for (;;) {
-		d->start_result = migrate_run(d->db, &d->migrations, &options, &report, &problem);
+		/* Whether it is there is asked by itself: once it is, another recorder's migration may take its time. */
+		d->start_result = db_ping(d->db, &latency, &problem);
+		if (d->start_result == DB_OK)
+			d->start_result = migrate_run(d->db, &d->migrations, NULL, &report, &problem);
 		if (d->start_result == DB_OK)
 			d->start_result = days_prepare(d->days, today, clock_next_day(today), &problem);
 		memcpy(d->problem, problem.text, sizeof(d->problem) < sizeof(problem.text) ? sizeof(d->problem)

@@ -52,7 +52,8 @@ static void every_kind(void **state)
 		struct frame f = kind_frame(&kinds_all[i]);
 
 		check(&kinds_all[i], one(xdp, f.bytes, f.len), &f);
-		check(&kinds_all[i], one(tc, f.bytes, f.len), &f);
+		if (f.len > 14) /* BPF_PROG_RUN wants something behind the Ethernet header of an skb */
+			check(&kinds_all[i], one(tc, f.bytes, f.len), &f);
 	}
 }
 

@@ -39,6 +39,7 @@ struct fake {
 	_Atomic unsigned commands;           /* that were no greeting */
 	_Atomic bool ended;
 	_Atomic int open; /* connection threads */
+	_Atomic int fds[64]; /* of the connections, + 1; 0 = free */
 };
 
 struct fake_connection {
@@ -172,6 +173,10 @@ static inline void *fake_serve(void *arg)
 
 	while (!connection->fake->ended && fake_serve_one(connection->fake, connection->fd))
 		;
+	for (size_t i = 0; i < ARRAY_SIZE(connection->fake->fds); i++) {
+		int mine = connection->fd + 1;
+		atomic_compare_exchange_strong(&connection->fake->fds[i], &mine, 0);
+	}
 	close(connection->fd);
 	connection->fake->open--;
 	free(connection);
@@ -183,7 +188,6 @@ static inline void *fake_listen(void *arg)
 	struct fake *fake = arg;
 
 	for (;;) {
-		struct timeval limit = { .tv_usec = 200000 };
 		pthread_t thread;
 		int fd = accept4(fake->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fake->ended || fd < 0) {
@@ -194,7 +198,11 @@ static inline void *fake_listen(void *arg)
 		struct fake_connection *connection = malloc(sizeof(*connection));
 		*connection = (struct fake_connection){ fake, fd };
 		fake->open++;
-		(void)limit;
+		for (size_t i = 0; i < ARRAY_SIZE(fake->fds); i++) {
+			int none = 0;
+			if (atomic_compare_exchange_strong(&fake->fds[i], &none, fd + 1))
+				break;
+		}
 		if (pthread_create(&thread, NULL, fake_serve, connection))
 			abort();
 		pthread_detach(thread);
@@ -214,15 +222,18 @@ static inline void fake_start(struct fake *fake)
 	fake->port = ntohs(address.sin_port);
 }
 
-/* After the clients are gone. */
 static inline void fake_end(struct fake *fake)
 {
 	fake->ended = true;
 	shutdown(fake->listener, SHUT_RDWR);
 	pthread_join(fake->thread, NULL);
 	close(fake->listener);
-	while (fake->open)
+	while (fake->open) {
+		for (size_t i = 0; i < ARRAY_SIZE(fake->fds); i++)
+			if (fake->fds[i])
+				shutdown(fake->fds[i] - 1, SHUT_RDWR);
 		usleep(1000);
+	}
 }
 
 #endif

@@ -256,7 +256,7 @@ static void test_each_type(void **state)
 			      &problem), 0);
 	assert_true(s.no_promiscuous && s.clsact && !s.tap);
 	assert_int_equal(s.verbose, 2);
-	assert_int_equal(settings_log_level(&s), LOG_DEBUG);
+	assert_int_equal(settings_log_level(&s), LOG_TRACE);
 	assert_int_equal(s.interfaces.count, 3);
 	assert_string_equal(s.interfaces.items[2], "eth3");
 	assert_string_equal(s.instance, "eth1+eth2+eth3");
