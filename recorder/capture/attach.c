@@ -122,6 +122,7 @@ static int clsact_on(struct capture *c, enum rec_side side, int prog, bool repla
 	/* On the way in before all others, on the way out behind them. */
 	const uint32_t wish[] = { side == REC_RX ? 1 : 0xfff0, side == REC_RX ? 0 : 0xffef };
 	struct bpf_tc_hook hook = tc_hook(c, BPF_TC_INGRESS | BPF_TC_EGRESS);
+	uint32_t before;
 	int r;
 
 	if (replace) {
@@ -131,14 +132,13 @@ static int clsact_on(struct capture *c, enum rec_side side, int prog, bool repla
 		hook.attach_point = tc_point(side);
 		return bpf_tc_attach(&hook, &opts);
 	}
-	if (!c->meta->clsact_ours) {
-		c->meta->clsact_ours = 1;
-		r = bpf_tc_hook_create(&hook);
-		if (r)
-			c->meta->clsact_ours = 0;
-		if (r && r != -EEXIST)
-			return r;
-	}
+	before = c->meta->clsact_ours;
+	c->meta->clsact_ours = 1;
+	r = bpf_tc_hook_create(&hook);
+	if (r)
+		c->meta->clsact_ours = before;
+	if (r && r != -EEXIST)
+		return r;
 	hook.attach_point = tc_point(side);
 	for (unsigned i = 0; i < ARRAY_SIZE(wish); i++) {
 		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = wish[i] ? CLSACT_HANDLE : 0, .priority = wish[i], .prog_fd = prog);
@@ -217,12 +217,14 @@ static int hook_on(struct capture *c, enum rec_side side, struct capture_error *
 	int r, attached;
 
 	for (;;) {
-		CLEANUP_CLOSE int prog = -1;
-		uint32_t vlan = 1;
+		CLEANUP_CLOSE int prog = TAKE_FD(c->prog[side]);
+		uint32_t vlan = prog < 0 || c->prog_vlan[side];
 
-		r = program_load(c, side, mode, &vlan, &prog, &h->prog_id, err);
-		if (r)
-			return r;
+		if (prog < 0) {
+			r = program_load(c, side, mode, &vlan, &prog, &h->prog_id, err);
+			if (r)
+				return r;
+		}
 		h->mode = mode;
 		h->vlan = mode == MODE_TCX || mode == MODE_CLSACT || vlan;
 		switch (mode) {

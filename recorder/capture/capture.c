@@ -25,7 +25,7 @@ static struct capture *make(const char *pin_dir)
 		return NULL;
 	for (int i = 0; i < MAPS; i++)
 		c->map[i] = -1;
-	c->link[REC_RX] = c->link[REC_TX] = -1;
+	c->link[REC_RX] = c->link[REC_TX] = c->prog[REC_RX] = c->prog[REC_TX] = -1;
 	c->pin_dir = strdup(pin_dir);
 	if (c->pin_dir)
 		return c;
@@ -56,6 +56,8 @@ void capture_close(struct capture *c)
 		free(c->ring[side]);
 		if (c->link[side] >= 0)
 			close(c->link[side]);
+		if (c->prog[side] >= 0)
+			close(c->prog[side]);
 	}
 	meta_unmap(c->meta);
 	for (int i = 0; i < MAPS; i++)
@@ -182,17 +184,17 @@ static int check_place(const char *dir, struct capture_error *err)
 	return 0;
 }
 
-/* Verifies that the programs load before anything is promised: their errors belong to create, not to attach. */
-static int try_programs(struct capture *c, struct capture_error *err)
+/* Loads the programs before anything is promised: their errors belong to create, not to attach. */
+static int load_programs(struct capture *c, struct capture_error *err)
 {
 	int r = 0;
 
 	for (enum rec_side side = 0; !r && side < REC_SIDES; side++) {
-		CLEANUP_CLOSE int prog = -1;
-		uint32_t vlan = 1, id;
+		struct meta_hook *h = &c->meta->side[side];
 
+		c->prog_vlan[side] = 1;
 		if (c->meta->sides & CAPTURE_SIDE(side))
-			r = program_load(c, side, (enum mode)c->meta->side[side].mode, &vlan, &prog, &id, err);
+			r = program_load(c, side, (enum mode)h->mode, &c->prog_vlan[side], &c->prog[side], &h->prog_id, err);
 	}
 	return r;
 }
@@ -228,7 +230,7 @@ int capture_create(struct capture **out, const struct capture_spec *spec, struct
 	r = maps_create(c, err);
 	if (r)
 		goto close;
-	r = try_programs(c, err);
+	r = load_programs(c, err);
 	if (r)
 		goto close;
 	r = pin_dir_make(c->pin_dir, err);

@@ -88,7 +88,7 @@ void libbpf_log_end(int failed)
 		next = strchr(line, '\n');
 		if (next)
 			*next++ = 0;
-		log_error("libbpf: %s", line);
+		log_error("%s", line);
 	}
 	held.used = 0;
 }

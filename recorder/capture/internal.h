@@ -58,6 +58,8 @@ struct capture {
 	int map[MAPS];
 	int *ring[REC_SIDES]; /* [cpus], -1 where none */
 	int link[REC_SIDES];  /* -1 where none */
+	int prog[REC_SIDES];  /* loaded by create, for the first attach to take; -1 where none */
+	uint32_t prog_vlan[REC_SIDES];
 	struct meta *meta;    /* mapped, shared */
 };
 

@@ -2,34 +2,43 @@
 #include "recorder/db/connect.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
+#include "recorder/db/guard.h"
 #include "recorder/db/translate.h"
 #include "recorder/db/uri.h"
 
 #define CLIENTS 16u
-#define HOSTS 16u /* whose sockets db_cancel finds: more members than a set has voters */
+
+/*
+ * A pool of our own, of libmongoc's single-threaded clients: its pool brings a monitor thread and two more connections for each server,
+ * which guard.c could not stand in front of, and which live on while the recorder ends. A client that had trouble is not used
+ * again, nor are those that are as old as it: a server that went away took all of their connections.
+ */
+struct idle {
+	mongoc_client_t *client;
+	unsigned generation;
+};
 
 struct db {
-	mongoc_uri_t *uri;       /* of the pool */
-	mongoc_uri_t *fresh_uri; /* of single clients */
-	mongoc_client_pool_t *pool;
+	mongoc_uri_t *uri;
 	mongoc_apm_callbacks_t *callbacks;
+	char *app;
 	char *name;
 	char *where;
-	_Atomic bool cancelled;
+	struct guard guard;
+
+	pthread_mutex_t lock; /* held for a few instructions, never over a call */
+	struct idle *idle;
+	unsigned count, most;
+	unsigned generation;
 };
 
 /* The command that this thread has under way, for the callback that is told when it goes out. */
@@ -101,131 +110,22 @@ static enum db_result cancelled(struct db *db, struct db_problem *problem)
 
 /* ---- cancelling -------------------------------------------------------------------------------------------- */
 
-struct peers {
-	char path[HOSTS][sizeof(((struct sockaddr_un *)0)->sun_path)];
-	uint16_t port[HOSTS]; /* network byte order */
-	size_t paths, ports;
-};
-
-static void peers_add(struct peers *peers, const mongoc_host_list_t *host)
-{
-	for (; host; host = host->next) {
-		if (host->family == AF_UNIX && peers->paths < HOSTS) {
-			char *path = peers->path[peers->paths++];
-			memcpy(path, host->host, strnlen(host->host, sizeof(peers->path[0]) - 1)); /* the rest is zeros */
-		} else if (host->family != AF_UNIX && peers->ports < HOSTS) {
-			size_t i = 0;
-			while (i < peers->ports && peers->port[i] != htons(host->port))
-				i++;
-			peers->port[i] = htons(host->port);
-			peers->ports += i == peers->ports;
-		}
-	}
-}
-
-/* Hosts of the URI, and those that the servers named since. */
-static void peers_of(const struct db *db, struct peers *peers)
-{
-	mongoc_client_t *client;
-	size_t n;
-
-	memset(peers, 0, sizeof(*peers));
-	peers_add(peers, mongoc_uri_get_hosts(db->uri));
-	client = mongoc_client_pool_try_pop(db->pool);
-	if (!client)
-		return; /* all are taken: the URI's hosts must do */
-	mongoc_server_description_t **servers = mongoc_client_get_server_descriptions(client, &n);
-	for (size_t i = 0; i < n; i++) {
-		mongoc_host_list_t host = *mongoc_server_description_host(servers[i]);
-		host.next = NULL;
-		peers_add(peers, &host);
-	}
-	mongoc_server_descriptions_destroy_all(servers, n);
-	mongoc_client_pool_push(db->pool, client);
-}
-
-static bool leads_to(const struct peers *peers, int fd)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-		struct sockaddr_un un;
-		struct sockaddr_storage storage;
-	} a = { 0 };
-	socklen_t len = sizeof(a.storage) - 1; /* a path may fill sun_path without a NUL */
-
-	if (getpeername(fd, &a.any, &len))
-		return false;
-	if (a.any.sa_family == AF_UNIX) {
-		for (size_t i = 0; i < peers->paths; i++)
-			if (!strncmp(peers->path[i], a.un.sun_path, sizeof(a.un.sun_path)))
-				return true;
-		return false;
-	}
-	uint16_t port = a.any.sa_family == AF_INET ? a.in.sin_port : a.any.sa_family == AF_INET6 ? a.in6.sin6_port : 0;
-	for (size_t i = 0; port && i < peers->ports; i++)
-		if (peers->port[i] == port)
-			return true;
-	return false;
-}
-
-/*
- * libmongoc has no way to end a call from outside, so the sockets are taken away from under it. dup() pins each one
- * while it is looked at: the number could be closed and given to somebody else in between.
- */
-static void shut_sockets(const struct peers *peers)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	struct dirent *entry;
-
-	if (!dir) {
-		log_warn("cannot look for connections in /proc/self/fd: %s; calls end by their time limits", strerror(errno));
-		return;
-	}
-	while ((entry = readdir(dir))) {
-		char *end;
-		long fd = strtol(entry->d_name, &end, 10);
-		if (*end || end == entry->d_name)
-			continue;
-		int own = fcntl((int)fd, F_DUPFD_CLOEXEC, 0);
-		if (own < 0)
-			continue;
-		if (leads_to(peers, own))
-			shutdown(own, SHUT_RDWR);
-		close(own);
-	}
-	closedir(dir);
-}
-
 void db_cancel(struct db *db)
 {
-	struct peers peers;
-
-	db->cancelled = true;
-	peers_of(db, &peers);
-	shut_sockets(&peers);
+	db->guard.cancelled = true;
 }
 
 bool db_cancelled(const struct db *db)
 {
-	return db->cancelled;
+	return db->guard.cancelled;
 }
 
 /* Just before a command goes out, in the thread that sends it. */
 static void on_started(const mongoc_apm_command_started_t *event)
 {
-	struct db *db = mongoc_apm_command_started_get_context(event);
-	struct peers peers;
-
-	if (!under_way)
-		return; /* libmongoc's own */
-	under_way->started_ns = clock_boot_ns();
-	if (db->cancelled) { /* connected while db_cancel went by */
-		memset(&peers, 0, sizeof(peers));
-		peers_add(&peers, mongoc_apm_command_started_get_host(event));
-		shut_sockets(&peers);
-	}
+	(void)event;
+	if (under_way) /* else it is libmongoc's own */
+		under_way->started_ns = clock_boot_ns();
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------- */
@@ -293,12 +193,14 @@ enum db_result db_open(struct db **out, const struct db_options *options, struct
 	char socket_uri[1024];
 	const char *given = options->uri;
 	bson_error_t error = { 0 };
-	unsigned clients = options->clients ? options->clients : CLIENTS;
 
 	pthread_once(&once, library_start);
 	if (!given || !*given)
 		return db_problem_set(problem, DB_FATAL, "no MongoDB URI");
 	if (*given == '/') {
+		size_t len = strlen(given);
+		if (len < 5 || strcmp(given + len - 5, ".sock")) /* libmongoc would take it for a host's name */
+			return db_problem_set(problem, DB_FATAL, "'%s': the path of a socket must end in .sock", given);
 		if (!uri_from_path(given, socket_uri, sizeof(socket_uri)))
 			return db_problem_set(problem, DB_FATAL, "socket path '%s' is too long", given);
 		given = socket_uri;
@@ -307,6 +209,7 @@ enum db_result db_open(struct db **out, const struct db_options *options, struct
 	struct db *db = calloc(1, sizeof(*db));
 	if (!db)
 		return db_problem_set(problem, DB_FATAL, "out of memory");
+	pthread_mutex_init(&db->lock, NULL);
 	db->uri = mongoc_uri_new_with_error(given, &error);
 	if (!db->uri) {
 		wrong_uri(given, &error, problem);
@@ -328,29 +231,18 @@ enum db_result db_open(struct db **out, const struct db_options *options, struct
 	bound_option(db->uri, MONGOC_URI_CONNECTTIMEOUTMS, DB_CONNECT_MS);
 	bound_option(db->uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, DB_SELECT_MS);
 	mongoc_uri_set_option_as_int32(db->uri, MONGOC_URI_SOCKETTIMEOUTMS, DB_SOCKET_MS);
-	db->fresh_uri = mongoc_uri_copy(db->uri);
-	mongoc_uri_set_option_as_bool(db->fresh_uri, MONGOC_URI_SERVERSELECTIONTRYONCE, false);
-	mongoc_uri_set_option_as_int32(db->uri, MONGOC_URI_WAITQUEUETIMEOUTMS, DB_SELECT_MS);
-	mongoc_uri_set_option_as_int32(db->uri, MONGOC_URI_MAXPOOLSIZE, (int32_t)clients + 1); /* one for peers_of */
 
+	db->most = options->clients ? options->clients : CLIENTS;
+	db->idle = calloc(db->most, sizeof(*db->idle));
+	db->app = strdup(options->app ? options->app : "xdp-recorder");
 	db->name = strdup(name);
 	db->where = where_of(db->uri, name);
 	db->callbacks = mongoc_apm_callbacks_new();
-	if (!db->name || !db->where || !db->callbacks) {
+	if (!db->idle || !db->app || !db->name || !db->where || !db->callbacks) {
 		db_problem_set(problem, DB_FATAL, "out of memory");
 		goto fail;
 	}
 	mongoc_apm_set_command_started_cb(db->callbacks, on_started);
-	db->pool = mongoc_client_pool_new_with_error(db->uri, &error);
-	if (!db->pool) {
-		/* Of a mongodb+srv URI the name is looked up here. */
-		db_problem_set(problem, mongoc_uri_get_srv_hostname(db->uri) ? DB_UNREACHABLE : DB_FATAL, "%s: %s", db->where,
-			       error.message);
-		goto fail;
-	}
-	mongoc_client_pool_set_error_api(db->pool, MONGOC_ERROR_API_VERSION_2);
-	mongoc_client_pool_set_appname(db->pool, options->app ? options->app : "xdp-recorder");
-	mongoc_client_pool_set_apm_callbacks(db->pool, db->callbacks, db);
 	*out = db;
 	return DB_OK;
 fail:
@@ -362,16 +254,17 @@ void db_close(struct db *db)
 {
 	if (!db)
 		return;
-	if (db->pool)
-		mongoc_client_pool_destroy(db->pool);
+	for (unsigned i = 0; i < db->count; i++)
+		mongoc_client_destroy(db->idle[i].client);
 	if (db->callbacks)
 		mongoc_apm_callbacks_destroy(db->callbacks);
-	if (db->fresh_uri)
-		mongoc_uri_destroy(db->fresh_uri);
 	if (db->uri)
 		mongoc_uri_destroy(db->uri);
+	pthread_mutex_destroy(&db->lock);
+	free(db->idle);
 	free(db->where);
 	free(db->name);
+	free(db->app);
 	free(db);
 }
 
@@ -385,54 +278,93 @@ const char *db_where(const struct db *db)
 	return db->where;
 }
 
+static size_t add_port(uint16_t *ports, size_t n, size_t max, uint16_t port)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ports[i] == port)
+			return n;
+	if (n < max && port)
+		ports[n++] = port;
+	return n;
+}
+
 size_t db_ports(const struct db *db, uint16_t *ports, size_t max)
 {
-	struct peers peers;
-	size_t n;
+	size_t n = 0;
 
-	peers_of(db, &peers);
-	n = peers.ports < max ? peers.ports : max;
-	memcpy(ports, peers.port, n * sizeof(*ports));
+	for (const mongoc_host_list_t *host = mongoc_uri_get_hosts(db->uri); host; host = host->next)
+		if (host->family != AF_UNIX)
+			n = add_port(ports, n, max, htons(host->port));
+	for (size_t i = 0; i < ARRAY_SIZE(db->guard.port); i++)
+		n = add_port(ports, n, max, db->guard.port[i]);
 	return n;
 }
 
 /* ---- clients ----------------------------------------------------------------------------------------------- */
 
+static enum db_result new_client(struct db *db, struct db_client *client, struct db_problem *problem)
+{
+	bson_error_t error = { 0 };
+
+	client->client = mongoc_client_new_from_uri_with_error(db->uri, &error);
+	if (!client->client) /* of a mongodb+srv URI the name is looked up here */
+		return db_problem_set(problem, mongoc_uri_get_srv_hostname(db->uri) ? DB_UNREACHABLE : DB_FATAL, "%s: %s",
+				      db->where, error.message);
+	mongoc_client_set_error_api(client->client, MONGOC_ERROR_API_VERSION_2);
+	mongoc_client_set_appname(client->client, db->app);
+	mongoc_client_set_apm_callbacks(client->client, db->callbacks, db);
+	mongoc_client_set_stream_initiator(client->client, guard_connect, &db->guard);
+	return DB_OK;
+}
+
 enum db_result db_client_pop(struct db *db, struct db_client *client, struct db_problem *problem)
 {
+	struct idle taken = { 0 };
+	bool stale;
+
 	*client = (struct db_client){ .db = db };
-	if (db->cancelled)
+	if (db->guard.cancelled)
 		return cancelled(db, problem);
-	client->client = mongoc_client_pool_pop(db->pool);
-	if (!client->client)
-		return db_problem_set(problem, DB_UNREACHABLE, "%s: all connections are in use", db->where);
-	return DB_OK;
+	do {
+		pthread_mutex_lock(&db->lock);
+		taken = db->count ? db->idle[--db->count] : (struct idle){ 0 };
+		client->generation = db->generation;
+		stale = taken.client && taken.generation != db->generation;
+		pthread_mutex_unlock(&db->lock);
+		if (stale)
+			mongoc_client_destroy(taken.client);
+	} while (stale);
+	client->client = taken.client;
+	return client->client ? DB_OK : new_client(db, client, problem);
 }
 
 enum db_result db_client_fresh(struct db *db, struct db_client *client, struct db_problem *problem)
 {
-	bson_error_t error;
-
-	*client = (struct db_client){ .db = db, .fresh = true };
-	if (db->cancelled)
+	*client = (struct db_client){ .db = db };
+	if (db->guard.cancelled)
 		return cancelled(db, problem);
-	client->client = mongoc_client_new_from_uri_with_error(db->fresh_uri, &error);
-	if (!client->client)
-		return db_problem_set(problem, DB_UNREACHABLE, "%s: %s", db->where, error.message);
-	mongoc_client_set_error_api(client->client, MONGOC_ERROR_API_VERSION_2);
-	mongoc_client_set_appname(client->client, "xdp-recorder");
-	mongoc_client_set_apm_callbacks(client->client, db->callbacks, db);
-	return DB_OK;
+	pthread_mutex_lock(&db->lock);
+	client->generation = db->generation;
+	pthread_mutex_unlock(&db->lock);
+	return new_client(db, client, problem);
 }
 
 void db_client_done(struct db_client *client)
 {
+	struct db *db = client->db;
+	bool keep;
+
 	if (!client->client)
 		return;
-	if (client->fresh)
+	pthread_mutex_lock(&db->lock);
+	if (client->broken && client->generation == db->generation)
+		db->generation++;
+	keep = !client->broken && client->generation == db->generation && db->count < db->most;
+	if (keep)
+		db->idle[db->count++] = (struct idle){ client->client, client->generation };
+	pthread_mutex_unlock(&db->lock);
+	if (!keep)
 		mongoc_client_destroy(client->client);
-	else
-		mongoc_client_pool_push(client->db->pool, client->client);
 	client->client = NULL;
 }
 
@@ -455,7 +387,7 @@ static const char *command_name(const bson_t *command)
 	return bson_iter_init(&it, command) && bson_iter_next(&it) ? bson_iter_key(&it) : "?";
 }
 
-/* "connection refused calling hello on 'X'" does not say that there is no socket of that name. */
+/* A path that is no socket is a mistake that libmongoc has no words for. */
 static void explain_socket(const struct db *db, struct db_problem *problem)
 {
 	const mongoc_host_list_t *host = mongoc_uri_get_hosts(db->uri);
@@ -467,6 +399,20 @@ static void explain_socket(const struct db *db, struct db_problem *problem)
 		db_problem_set(problem, DB_UNREACHABLE, "%s: no server: %s: %s", db->where, host->host, strerror(errno));
 	else if (!S_ISSOCK(st.st_mode))
 		db_problem_set(problem, DB_UNREACHABLE, "%s: %s is no socket", db->where, host->host);
+}
+
+/* Without an answer the connection is worth nothing any more; with one (the server said no) it is. */
+static enum db_result failed(struct db_client *client, const char *what, bson_error_t *error, const bson_t *reply,
+			     struct db_problem *problem)
+{
+	struct db *db = client->db;
+
+	client->broken |= !reply || bson_empty(reply) || error->domain != MONGOC_ERROR_SERVER;
+	if (guard_reason() && client->broken)
+		snprintf(error->message, sizeof(error->message), "%s", guard_reason());
+	translate_error(db->where, what, error, reply, client->started_ns != 0, problem);
+	explain_socket(db, problem);
+	return db->guard.cancelled ? cancelled(db, problem) : problem->result;
 }
 
 enum db_result db_command(struct db_client *client, const char *database, const bson_t *command, bson_t *reply,
@@ -482,21 +428,19 @@ enum db_result db_command(struct db_client *client, const char *database, const 
 	if (!reply)
 		reply = &own;
 	client->started_ns = 0;
-	if (db->cancelled || is_late(client)) {
+	if (db->guard.cancelled || is_late(client)) {
 		bson_init(reply);
-		result = db->cancelled ? cancelled(db, problem) : slow(db, problem);
+		result = db->guard.cancelled ? cancelled(db, problem) : slow(db, problem);
 		goto done;
 	}
+	guard_reset();
 	under_way = client;
 	ok = mongoc_client_command_simple(client->client, database ? database : db->name, command, NULL, reply, &error);
 	under_way = NULL;
 	if (ok)
 		result = translate_reply(db->where, what, reply, problem);
 	else
-		result = translate_error(db->where, what, &error, reply, client->started_ns != 0, problem);
-	explain_socket(db, problem);
-	if (result != DB_OK && db->cancelled)
-		result = cancelled(db, problem);
+		result = failed(client, what, &error, reply, problem);
 done:
 	if (reply == &own)
 		bson_destroy(&own);
@@ -630,10 +574,12 @@ static enum db_result hello_of(struct db_client *client, bson_t *hello, struct d
 	enum db_result result;
 
 	bson_init(hello);
-	if (db->cancelled)
+	if (db->guard.cancelled)
 		return cancelled(db, problem);
 	if (is_late(client))
 		return slow(db, problem);
+	client->started_ns = 0;
+	guard_reset();
 	server = mongoc_client_select_server(client->client, true, NULL, &error);
 	if (server)
 		greeting = mongoc_client_get_handshake_description(client->client, mongoc_server_description_id(server), NULL, &error);
@@ -642,10 +588,7 @@ static enum db_result hello_of(struct db_client *client, bson_t *hello, struct d
 		bson_copy_to(mongoc_server_description_hello_response(greeting), hello);
 		result = DB_OK;
 	} else {
-		result = translate_error(db->where, "hello", &error, NULL, false, problem);
-		explain_socket(db, problem);
-		if (db->cancelled)
-			result = cancelled(db, problem);
+		result = failed(client, "hello", &error, NULL, problem);
 	}
 	mongoc_server_description_destroy(greeting);
 	mongoc_server_description_destroy(server);

@@ -2,7 +2,7 @@
 /*
  * connect.h - connections to MongoDB, the errors they give, and who answers at the other end.
  *
- * A `struct db` is a pool of clients for one URI and one database. It may be used from all threads; a db_client belongs
+ * A `struct db` is a pool of clients for one URI and one database; every byte of theirs passes guard.h. It may be used from all threads; a db_client belongs
  * to one thread between db_client_pop and db_client_done. Nothing here blocks longer than CONNECT_BOUND_S, then says so. There
  * is one layer that retries, the caller: retryWrites is off, and no function here sends anything twice.
  *
@@ -21,9 +21,8 @@
 #define DB_NAME_DEFAULT "recorder"
 
 /*
- * Bounds of one command: choosing a server, connecting, the answer. The server gives up after DB_MAX_TIME_MS; the socket
- * waits a second longer, so that it is the server who says so. A server that sends its answer in drops can stretch
- * the last bound to three times its length; db_cancel() ends that too.
+ * Bounds of one command: choosing a server and connecting (each dead member of a set costs DB_CONNECT_MS), then sending and the
+ * whole answer. The server gives up after DB_MAX_TIME_MS; we wait a second longer, so that it is the server who says so.
  */
 #define DB_SELECT_MS 3000
 #define DB_CONNECT_MS 3000
@@ -65,20 +64,20 @@ struct db_options {
 	const char *uri;      /* mongodb://..., mongodb+srv://..., or the path of a Unix socket */
 	const char *database; /* NULL: the one in the URI, else DB_NAME_DEFAULT */
 	const char *app;      /* appname in the server's logs, NULL: "xdp-recorder" */
-	unsigned clients;     /* most clients at once, 0: 16 */
+	unsigned clients;     /* most that are kept while nobody uses them, 0: 16 */
 };
 
 /* Connects nothing yet. DB_OK or DB_FATAL (the URI is wrong: the problem says where). Copies everything. */
 enum db_result db_open(struct db **db, const struct db_options *options, struct db_problem *problem);
 
 /*
- * From any thread: calls under way and later ones end with DB_CANCELLED, within DB_CONNECT_MS (at once when they wait for an
- * answer): the sockets of this process that lead to the database's addresses are shut down. For good.
+ * From any thread, for good: calls under way and later ones end with DB_CANCELLED; at once when they wait for an answer or
+ * for room to send, within DB_CONNECT_MS when they are connecting.
  */
 void db_cancel(struct db *db);
 bool db_cancelled(const struct db *db);
 
-/* After the last client is done. NULL is fine. Joins libmongoc's monitor threads. */
+/* After the last client is done. NULL is fine. */
 void db_close(struct db *db);
 
 const char *db_name(const struct db *db);
@@ -91,7 +90,7 @@ const char *db_where(const struct db *db);
  */
 char *uri_redacted(const char *uri, char *out, size_t size);
 
-/* Ports of the database's hosts in network byte order, at most `max`; returns how many (0 for a Unix socket). */
+/* Ports of the database's hosts, of the URI and found since, network byte order, at most `max`; returns how many (0 for a Unix socket). */
 size_t db_ports(const struct db *db, uint16_t *ports, size_t max);
 
 /* ---- clients and commands --------------------------------------------------------------------------------- */
@@ -99,12 +98,13 @@ size_t db_ports(const struct db *db, uint16_t *ports, size_t max);
 struct db_client {
 	struct db *db;
 	mongoc_client_t *client;
-	bool fresh;
+	unsigned generation;
+	bool broken;         /* its connection is not to be used again */
 	uint64_t started_ns; /* boot time at which the last command went to the socket, 0: it never did */
 	uint64_t until_ns;   /* no command begins after this boot time (DB_LATER); 0: no limit. The caller's to set. */
 };
 
-/* A client of the pool. DB_OK, DB_UNREACHABLE (all are taken for too long) or DB_CANCELLED. */
+/* A client of the pool, or a new one; connects at its first command. DB_OK, DB_UNREACHABLE or DB_CANCELLED. */
 enum db_result db_client_pop(struct db *db, struct db_client *client, struct db_problem *problem);
 /* A client outside of the pool, whose connection is certainly made after this call. For settling and checks. */
 enum db_result db_client_fresh(struct db *db, struct db_client *client, struct db_problem *problem);

@@ -23,6 +23,7 @@
 #include "recorder/process/keeper.h"
 
 #define BACKSTOP_MS 100
+#define CANCEL_MS 4500 /* of the time given for the end: what a cancelled call may still take (DB_CONNECT_MS), and closing */
 #define OWN_SCAN_MS 50
 
 static void finish(struct drainer *d);
@@ -258,8 +259,7 @@ static void end_begins(struct drainer *d, uint32_t seconds)
 	if (d->state == DRAINER_ENDING || d->state == DRAINER_CLOSING)
 		return;
 	d->state = DRAINER_ENDING;
-	/* A second of the time that was given is for the last command to come back. */
-	uv_timer_start(&d->deadline, on_deadline, seconds > 2 ? (seconds - 2) * 1000 : 500, 0);
+	uv_timer_start(&d->deadline, on_deadline, seconds * 1000 > 2 * CANCEL_MS ? seconds * 1000 - CANCEL_MS : CANCEL_MS, 0);
 	book_event(d, NULL, d->attached ? "leave" : "stop",
 		   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
 	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER)

@@ -26,7 +26,7 @@
 
 #define END_S 10u            /* what a signal gives the drainer */
 #define STOP_S 60u           /* what `stop` gives it, to start and to store */
-#define DRAINER_GONE_S 3u    /* from its goodbye, or from that bound, to its exit */
+#define DRAINER_GONE_S 1u    /* from its goodbye to its exit: it has nothing left to store */
 #define LOCK_WAIT_S 20u      /* for a drainer whose keeper died */
 #define RESPAWN_MIN_MS 100
 #define RESPAWN_MAX_MS 5000
@@ -144,7 +144,7 @@ static void begin_end(struct keeper *k, enum ending how, unsigned seconds)
 	k->ending = how;
 	if (how == ENDING_STOP && k->captures.attached)
 		captures_detach(&k->captures);
-	arm_deadline(k, seconds + DRAINER_GONE_S);
+	arm_deadline(k, seconds);
 	if (k->link < 0)
 		return;
 	if (how == ENDING_STOP)
@@ -409,7 +409,8 @@ static void check_times(struct keeper *k)
 		k->link = -1;
 	}
 	if (k->deadline && now >= k->deadline && k->drainer) {
-		log_error("the drainer does not end: it is killed; nothing that the database acknowledged is lost by that");
+		if (!k->ended)
+			log_error("the drainer does not end: it is killed; nothing is lost by that, its recipes are in the journal");
 		kill(k->drainer, SIGKILL);
 		waitpid(k->drainer, NULL, 0);
 		read_link(k);

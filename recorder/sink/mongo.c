@@ -28,6 +28,7 @@
 #define PEER_VALID_NS (NS_PER_SEC / 2)   /* a connection is asked who it leads to this long before it is used, at most */
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define RETRY_MOST_NS (5 * NS_PER_SEC)
+#define RETRY_CONNECT_NS (NS_PER_SEC / 2) /* most where nobody is asked to do anything */
 #define SPARE 32 /* buffers kept for the next commands */
 
 _Static_assert(PATIENCE_NS / NS_PER_SEC + CONNECT_BOUND_S <= SINK_BOUND_S, "a call stays within its bound");
@@ -248,12 +249,13 @@ static enum db_result late_wait(struct mongo *m, struct late *late, uint64_t *ag
 
 /* ---- writing a batch --------------------------------------------------------------------------------------- */
 
-static uint64_t backed_off(unsigned failures)
+static uint64_t backed_off(unsigned failures, enum db_result result)
 {
+	uint64_t most = result == DB_UNREACHABLE ? RETRY_CONNECT_NS : RETRY_MOST_NS;
 	unsigned shift = failures > 6 ? 6 : failures ? failures - 1 : 0;
 	uint64_t pause = RETRY_LEAST_NS << shift;
 
-	return clock_boot_ns() + (pause > RETRY_MOST_NS ? RETRY_MOST_NS : pause);
+	return clock_boot_ns() + (pause > most ? most : pause);
 }
 
 static int64_t reply_n(const bson_t *reply)
@@ -528,6 +530,7 @@ static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, st
 	struct db_problem problem = { 0 };
 	struct db_client client;
 	enum db_result result;
+	enum state before;
 
 	memset(report, 0, sizeof(*report));
 	if (!job->begun && job->batch->attempted) {
@@ -536,6 +539,7 @@ static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, st
 		job->state = WAIT;
 	}
 	job->begun = true;
+	before = job->state;
 	result = db_client_pop(m->db, &client, &problem);
 	client.until_ns = began + PATIENCE_NS;
 	while (result == DB_OK && job->state != DONE && clock_boot_ns() - began < PATIENCE_NS)
@@ -552,9 +556,11 @@ static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, st
 	snprintf(report->problem, sizeof(report->problem), "%s", problem.text);
 	if (result == DB_CANCELLED)
 		return SINK_ENDED;
+	if (job->state != before || report->inserted)
+		job->failures = 0;
 	job->failures += !again; /* waiting is no failure */
 	report->waiting = again;
-	report->again_ns = again ? again : backed_off(job->failures);
+	report->again_ns = again ? again : backed_off(job->failures, result);
 	return SINK_AGAIN;
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Sends one UDP packet at a time and asks for its document until it is there.
 
-usage: latency.py URI DATABASE INTERFACE NAME PROBES     prints latency.NAME.p50, p99, max; fails above one second
+usage: latency.py URI DATABASE INTERFACE NAME PROBES LIMIT   prints latency.NAME.p50, p99, max; fails above LIMIT seconds
 """
 import datetime
 import random
@@ -11,8 +11,6 @@ import sys
 import time
 
 import pymongo
-
-LIMIT = 1.0
 
 
 def checksum(data):
@@ -48,7 +46,7 @@ def probe(db, out, number):
 
 
 def main():
-    uri, database, interface, name, probes = sys.argv[1:]
+    uri, database, interface, name, probes, limit = sys.argv[1:]
     db = pymongo.MongoClient(uri)[database]
     out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     out.bind((interface, 0))
@@ -59,7 +57,7 @@ def main():
     times.sort()
     for figure, value in (("p50", times[len(times) // 2]), ("p99", times[len(times) * 99 // 100]), ("max", times[-1])):
         print(f"latency.{name}.{figure} {value * 1000:.0f} ms")
-    sys.exit(0 if times[-1] < LIMIT else 1)
+    sys.exit(0 if times[-1] < float(limit) else 1)
 
 
 if __name__ == "__main__":

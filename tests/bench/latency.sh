@@ -3,10 +3,10 @@
 # 10,000 packets a second.
 . "$(dirname "$0")/../lib/lab.sh"
 
-probes=100
-[[ ${1:-} != --smoke ]] || probes=15
+probes=100 limit=1 # seconds
+[[ ${1:-} != --smoke ]] || probes=15 limit=5
 
-measure() { lab_in b "$lab_python" "$(dirname "$0")/latency.py" "$lab_uri" "$lab_database" p0 "$1" "$probes" || lab_failed=1; }
+measure() { lab_in b "$lab_python" "$(dirname "$0")/latency.py" "$lab_uri" "$lab_database" p0 "$1" $probes $limit || lab_failed=1; }
 
 lab_begin
 lab_engine

@@ -97,8 +97,15 @@ static void the_wrong_place(void **state)
 	assert_non_null(strstr(problem.text, "refused"));
 	assert_int_equal(ping("/nonexistent/mongodb.sock", &problem), DB_UNREACHABLE);
 	assert_non_null(strstr(problem.text, "No such file"));
-	assert_int_equal(ping("/dev/null", &problem), DB_UNREACHABLE);
+	assert_int_equal(ping("/dev/null", &problem), DB_FATAL);
+	assert_non_null(strstr(problem.text, "must end in .sock"));
+	char plain[] = "/tmp/xdp-recorder-test-XXXXXX.sock";
+	int fd = mkstemps(plain, 5);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(ping(plain, &problem), DB_UNREACHABLE);
 	assert_non_null(strstr(problem.text, "is no socket"));
+	unlink(plain);
 	began = clock_boot_ns();
 	assert_int_equal(ping("mongodb://nobody:secret@host.invalid/", &problem), DB_UNREACHABLE);
 	assert_null(strstr(problem.text, "secret"));

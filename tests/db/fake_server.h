@@ -32,7 +32,7 @@ struct fake {
 	uint16_t port;
 	pthread_t thread;
 	_Atomic enum fake_manner hello, command;
-	const char *hello_more;              /* JSON fields of the greeting, beside the usual ones; NULL */
+	const char *hello_more;              /* JSON fields of the greeting, behind the usual ones; NULL */
 	/* JSON of the answer to a command; called by many threads. NULL: {ok: 1}. */
 	const char *(*answer)(struct fake *fake, const char *name, const bson_t *command);
 	void *arg;
@@ -154,8 +154,8 @@ static inline bool fake_serve_one(struct fake *fake, int fd)
 	if (goes_on && bson_init_static(&command, body + at, doc_len) && bson_iter_init(&it, &command) && bson_iter_next(&it)) {
 		const char *name = bson_iter_key(&it);
 		if (!strcmp(name, "hello") || !strcasecmp(name, "ismaster")) {
-			snprintf(hello, sizeof(hello), "{%s%s%s}", fake->hello_more ? fake->hello_more : "",
-				 fake->hello_more ? ", " : "", greeting);
+			snprintf(hello, sizeof(hello), "{%s%s%s}", greeting, fake->hello_more ? ", " : "",
+				 fake->hello_more ? fake->hello_more : "");
 			goes_on = fake_reply(fake, fd, header, hello, fake->hello);
 		} else {
 			fake->commands++;

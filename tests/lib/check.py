@@ -57,12 +57,13 @@ class Verdict:
     """Collects differences: counts all, prints the first few."""
 
     def __init__(self):
-        self.count = 0
+        self.count = self.lines = 0
 
     def differ(self, text, times=1):
         self.count += times
-        if self.count <= 10:
-            print(text)
+        self.lines += 1
+        if self.lines <= 10:
+            print(text if times == 1 else f"{times} times {text}")
 
 
 # --- numbered frames ----------------------------------------------------------------------------------------
@@ -323,7 +324,7 @@ def read_layer4(f, b):
         f["sport"], f["dport"], _, f["csum"] = struct.unpack("!HHHH", b[:8])
     elif f["proto"] in (1, 58):
         f["icmp_type"], f["icmp_code"], f["csum"] = struct.unpack("!BBH", b[:4])
-        if (f["proto"], f["icmp_type"]) in ((1, 0), (1, 8), (58, 128), (58, 129)):
+        if f["icmp_type"] in ((0, 8, 13, 14, 15, 16, 17, 18) if f["proto"] == 1 else (128, 129)):
             f["icmp_id"], f["icmp_seq"] = struct.unpack("!HH", b[4:8])
 
 

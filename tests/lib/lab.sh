@@ -171,9 +171,11 @@ lab_veth() {
   ip -n "$two" neigh replace "fd07:$n::1" lladdr "$mac:01" dev "$4" nud permanent
 }
 
-# lab_offloads NS IF on|off: segmentation and checksum offload.
+# lab_offloads NS IF on|off: segmentation and checksum offload. TCP makes super-packets whatever the device says (they are
+# cut behind the hook), unless one segment is the longest that it may make.
 lab_offloads() {
   lab_in "$1" ethtool -K "$2" tx "$3" rx "$3" sg "$3" tso "$3" gso "$3" gro "$3" >/dev/null 2>&1
+  lab_in "$1" ip link set dev "$2" gso_max_segs "$([[ $3 == on ]] && echo 65535 || echo 1)"
 }
 
 # A queue that counts what goes out in segments, with every segment's headers: the witness when segmentation is offloaded.

@@ -62,10 +62,16 @@ def balance(db, match):
     return sums
 
 
+def ledgered(db):
+    """Packets by the ledger, whose entries follow their packets: counting millions of packets would keep the server busy."""
+    return sum(row["sum"] for c in collections(db, "batches")
+               for row in db[c].aggregate([{"$group": {"_id": None, "sum": {"$sum": "$packets"}}}]))
+
+
 def wait_packets(db, wanted, seconds):
     end = time.monotonic() + seconds
     while True:
-        have = count(db, "packets", {})
+        have = ledgered(db)
         if have >= wanted or time.monotonic() > end:
             print(have)
             return 0 if have >= wanted else 1
