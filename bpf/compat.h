@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * compat.h - what the kernel has and the headers of Linux 6.1 (Debian 12) do not name yet. One entry each, with the commit
- * and version that brought it. Whether the running kernel has it is always tried, never concluded from a version.
+ * compat.h - what the kernel has and the headers of Linux 6.1 (Debian 12) do not name yet. One entry each, with the
+ * commit and version that brought it. Whether the running kernel has it is always tried, never concluded from a version.
  */
 #ifndef XDP_RECORDER_COMPAT_H
 #define XDP_RECORDER_COMPAT_H

@@ -7,14 +7,20 @@
  * bytes. It works on a struct rec_slot: a record's head with the packet's first bytes behind it, in the ring itself
  * or in any memory. `avail` of the bytes are the packet's; what lies behind them is never looked at.
  *
- *   rec_frame   one frame: from Ethernet, or from layer 3 for what is inside a tunnel, to the end of layer 4
- *   rec_parse   the outer frame, then the inner one
- *   rec_trim    what it says goes into the head: cap_len and marks
+ *   rec_headers  the outer frame and, in a tunnel, the inner one: how many header bytes there are
+ *   rec_parse    the same, as one calls it; rec_short: there are more bytes to be loaded before it can tell
+ *   rec_trim     what it says goes into the head: cap_len and marks
  *
- * Why so: the verifier walks each global function once, whatever calls it. Its offsets must be unknown numbers from
- * the start (they come in as an argument), else it follows every VLAN tag and extension header separately; each is
- * masked once before use, and the slot has REC_SLOT_PAD bytes behind the largest masked offset. The masks change
- * nothing: an offset is at most `avail` when it is used.
+ * Why so: the verifier walks a global function once, whatever calls it, and it costs one call for each packet. (A call
+ * and its return are several ns where returns are protected from speculation: a second call for the inner frame made
+ * VXLAN 10 % slower in all.) Three habits keep it at 30,000 instructions for the verifier, where it may look at a million:
+ *   - an offset is an unknown number from the start (`start`, an argument, is always 0), else each VLAN tag and
+ *     extension header is followed separately. It is masked once before each use, and the slot has REC_SLOT_PAD bytes behind the
+ *     largest masked offset. The mask changes nothing: what is read has been compared with `lim`;
+ *   - REC_FORGET where ways meet: the least value of an offset grows with each header, until the verifier can decide a
+ *     comparison by it, and then it tells apart all the states that lead there (880,000 instructions);
+ *   - where the packet ends stands in memory, and what is found goes into the head at once: fewer values live over the
+ *     many branches, in registers.
  */
 #ifndef XDP_RECORDER_PARSE_H
 #define XDP_RECORDER_PARSE_H
@@ -36,22 +42,9 @@ _Static_assert(REC_CAP_MAX == 256, "offsets are masked with 255");
 #define REC_EXT_HEADERS 8u /* IPv6 extension headers, and AH */
 
 #ifdef __bpf__
-/*
- * Through memory and back: the verifier then knows nothing of these numbers any more, and where several ways meet it has one
- * state to follow, not one for each. Without it 880,000 instructions are processed, with it 30,000. The head's first 12 bytes are
- * written last.
- */
-#define REC_FORGET(s, pos, end, lim)                        \
-	({                                                  \
-		volatile __u32 *m_ = (volatile __u32 *)(s); \
-		m_[0] = pos;                                \
-		m_[1] = end;                                \
-		m_[2] = lim;                                \
-		pos = m_[0];                                \
-		end = m_[1];                                \
-		lim = m_[2];                                \
-	})
 #define REC_GLOBAL __attribute__((noinline))
+/* Changes nothing (offsets are at most REC_CAP_MAX), but the verifier forgets what it knew of it; see the top. */
+#define REC_FORGET(offset) asm volatile("%0 &= 511" : "+w"(offset))
 #define REC_INLINE static __attribute__((always_inline)) inline
 /* BPF has no unaligned accesses in C; the kernel's JIT does them where the machine can. */
 #define rec_ld16(p) (*(const __u16 *)(p))
@@ -60,7 +53,7 @@ _Static_assert(REC_CAP_MAX == 256, "offsets are masked with 255");
 #define REC_NO_UNROLL _Pragma("clang loop unroll(disable)")
 #define REC_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define REC_FORGET(s, pos, end, lim) ((void)0)
+#define REC_FORGET(offset) ((void)0)
 #define REC_NO_UNROLL
 #define REC_UNROLL
 #define REC_GLOBAL static __attribute__((unused))
@@ -133,24 +126,6 @@ enum {
 enum { REC_PORT_VXLAN = 4789, REC_PORT_GENEVE = 6081 };
 
 /*
- * Where a frame begins: offset, and EtherType in the upper half; an inner one with a bit of its own (told by its offset, the
- * verifier would know the outer one's, see above).
- */
-#define REC_AT_INNER 0x8000u
-#define REC_AT_POS(at) ((at)&0x7fff)
-#define REC_AT_ETYPE(at) ((at) >> 16)
-#define REC_AT(pos, etype) ((__u32)(pos) | REC_AT_INNER | (__u32)(etype) << 16)
-#define REC_AT_OUTER ((__u32)REC_ETH_TEB << 16)
-
-/* What rec_frame returns: the header bytes it would have, and where an inner frame begins and ends (0 = none). */
-#define REC_WANT(r) ((__u32)(r)&0xffff)
-#define REC_NEXT(r) ((__u32)((r) >> 16))
-#define REC_NEXT_END(r) ((__u32)((r) >> 48))
-
-/* Lengths beyond this are all alike to the parser; so they fit 16 bits. */
-#define REC_END_MAX 0xffffu
-
-/*
  * The flow's hash: the two addresses each mixed with the seed and added, then the ports as an unordered pair and the
  * protocol. So it is the same for both directions; who does not know the seed cannot choose keys that meet in one
  * bucket of a table.
@@ -177,61 +152,85 @@ REC_INLINE __u32 rec_flow_hash(__u64 flow, __u32 proto)
 	return (__u32)(flow >> 32);
 }
 
+/* By a mask, not by comparing: the verifier would go on with each of the numbers by itself. */
+REC_INLINE int rec_is_extension(__u32 proto)
+{
+	const __u64 low = 1ull << REC_IP_HOPOPTS | 1ull << REC_IP_ROUTING | 1ull << REC_IP_FRAGMENT | 1ull << REC_IP_AH |
+			  1ull << REC_IP_DSTOPTS;
+	const __u64 high = 1ull << (REC_IP_MOBILITY - 128) | 1ull << (REC_IP_HIP - 128) | 1ull << (REC_IP_SHIM6 - 128);
+
+	if (proto & 64)
+		return 0;
+	return (proto < 64 ? low : high) >> (proto & 63) & 1;
+}
+
+REC_INLINE void rec_hash(struct rec_slot *s, __u64 flow, __u32 proto, __u64 seed, __u32 lim)
+{
+	if (!flow && lim >= 12) /* no IP: by the MAC addresses */
+		flow = rec_mix(rec_ld32(s->bytes) | (__u64)rec_ld16(s->bytes + 4) << 32, seed) +
+		       rec_mix(rec_ld32(s->bytes + 6) | (__u64)rec_ld16(s->bytes + 10) << 32, seed);
+	s->head.hash = rec_flow_hash(flow, proto);
+}
+
 REC_INLINE const __u8 *rec_at(const struct rec_slot *s, __u32 pos)
 {
 	return s->bytes + (pos & (REC_CAP_MAX - 1));
 }
 
-/*
- * Parses one frame that begins at `at` (REC_AT) in a packet of `end` bytes, of which `avail` are in the slot. Writes
- * off, proto, marks and hash of the head (the inner frame: its two offsets, and adds to marks). A want beyond
- * `avail` means: it ran out of bytes there, load more and parse again.
- *
- * What is found goes into the head at once: fewer values live over the many branches, and in registers.
- */
-REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at, __u32 seed32)
+/* The end of the packet as far as layer 3 has told; its place is wire_len's until the parser is done. */
+#define REC_END(s) (*(volatile __u32 *)&(s)->head.wire_len)
+
+/* Layer 3 says that the packet ends at `at`: what is behind is padding. */
+REC_INLINE __u32 rec_ends_at(struct rec_slot *s, __u32 at, __u32 lim)
 {
-	__u32 pos = REC_AT_POS(at), etype = REC_AT_ETYPE(at), inner = at & REC_AT_INNER, lim, want, proto = 0, next, i, n;
+	if (at < REC_END(s))
+		REC_END(s) = at;
+	return at < lim ? at : lim;
+}
+
+/*
+ * Parses the packet of wire_len bytes, of which `avail` are in the slot. Writes off, proto, marks and hash of the head,
+ * spoils wire_len, and returns the header bytes that the packet would have: more than `avail` means that it ran out of
+ * bytes there. `start` is 0, see above.
+ */
+REC_GLOBAL __u32 rec_headers(struct rec_slot *s, __u32 avail, __u32 seed32, __u32 start)
+{
+	__u32 pos = start & 0xff, etype, lim, want, inner = 0, proto = 0, i, n;
 	__u64 flow = 0, seed = seed32 * 0xd6e8feb86659fd93ull;
 	const __u8 *p;
 	__u8 *off;
 
 	if (!s)
 		return 0;
-	if (avail > REC_CAP_MAX)
-		avail = REC_CAP_MAX;
-	if (end > REC_END_MAX)
-		end = REC_END_MAX;
-	lim = avail < end ? avail : end;
-	off = s->head.off + inner / (REC_AT_INNER / REC_INNER_L3);
-	if (!inner) {
-		for (i = 0; i < REC_OFFS; i++)
-			s->head.off[i] = 0;
-		s->head.marks = 0;
-		s->head.proto = 0;
-	}
+	lim = avail < REC_CAP_MAX ? avail : REC_CAP_MAX;
+	off = s->head.off;
+	for (i = 0; i < REC_OFFS; i++)
+		off[i] = 0;
+	s->head.marks = 0;
+	s->head.proto = 0;
 
 	/* Layer 2: after it, pos and etype say where layer 3 is and what. */
-	if (etype == REC_ETH_TEB) {
-		want = pos + 14;
+ethernet:
+	want = pos + 14;
+	if (want > lim)
+		goto cut;
+	p = rec_at(s, pos);
+	etype = REC_BE16(rec_ld16(p + 12));
+	pos = want;
+	if (etype == REC_ETH_IPV4)
+		goto ip4;
+	REC_NO_UNROLL
+	for (i = 0; i < REC_VLAN_TAGS; i++) {
+		if (etype != REC_ETH_VLAN && etype != REC_ETH_QINQ && etype != REC_ETH_QINQ_OLD)
+			break;
+		want = pos + 4;
 		if (want > lim)
 			goto cut;
-		p = rec_at(s, pos);
-		etype = REC_BE16(rec_ld16(p + 12));
+		etype = REC_BE16(rec_ld16(rec_at(s, pos) + 2));
 		pos = want;
-		if (etype == REC_ETH_IPV4)
-			goto ip4;
-		REC_NO_UNROLL
-		for (i = 0; i < REC_VLAN_TAGS; i++) {
-			if (etype != REC_ETH_VLAN && etype != REC_ETH_QINQ && etype != REC_ETH_QINQ_OLD)
-				break;
-			want = pos + 4;
-			if (want > lim)
-				goto cut;
-			etype = REC_BE16(rec_ld16(rec_at(s, pos) + 2));
-			pos = want;
-		}
 	}
+	REC_FORGET(pos);
+known: /* behind Ethernet, or inside a tunnel without it */
 	if (etype == REC_ETH_IPV4)
 		goto ip4;
 	if (etype == REC_ETH_IPV6)
@@ -260,10 +259,7 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 		n = pos + 6 + REC_BE16(rec_ld16(p + 4));
 		if (n < want)
 			goto malformed;
-		if (n < end)
-			end = n;
-		if (lim > end)
-			lim = end;
+		lim = rec_ends_at(s, n, lim);
 		n = REC_BE16(rec_ld16(p + 6));
 		pos = want;
 		if (n == 0x0021)
@@ -275,6 +271,7 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 	if (etype == REC_ETH_MPLS || etype == REC_ETH_MPLS_MC) { /* RFC 3032, RFC 4928 for the first nibble */
 		REC_NO_UNROLL
 		for (i = 0; i < REC_MPLS_LABELS; i++) {
+			REC_FORGET(pos);
 			want = pos + 4;
 			if (want > lim)
 				goto cut;
@@ -297,7 +294,8 @@ REC_GLOBAL __u64 rec_frame(struct rec_slot *s, __u32 avail, __u32 end, __u32 at,
 
 	/* Layer 3: after it, pos and proto say where layer 4 is and what. */
 ip4:
-	REC_FORGET(s, pos, end, lim);
+	REC_FORGET(pos);
+	REC_FORGET(lim);
 	off[REC_L3] = (__u8)pos;
 	want = pos + 20;
 	if (want > lim)
@@ -312,11 +310,7 @@ ip4:
 	if (i) {
 		if (i < n)
 			goto malformed;
-		i += pos;
-		if (i < end)
-			end = i;
-		if (lim > end)
-			lim = end;
+		lim = rec_ends_at(s, pos + i, lim);
 	}
 	proto = p[9];
 	if (!inner) {
@@ -333,7 +327,8 @@ ip4:
 	goto layer4;
 
 ip6:
-	REC_FORGET(s, pos, end, lim);
+	REC_FORGET(pos);
+	REC_FORGET(lim);
 	off[REC_L3] = (__u8)pos;
 	want = pos + 40;
 	if (want > lim)
@@ -342,13 +337,8 @@ ip6:
 	if (p[0] >> 4 != 6)
 		goto malformed;
 	i = REC_BE16(rec_ld16(p + 4)); /* 0: a jumbogram */
-	if (i) {
-		i += want;
-		if (i < end)
-			end = i;
-		if (lim > end)
-			lim = end;
-	}
+	if (i)
+		lim = rec_ends_at(s, want + i, lim);
 	proto = p[6];
 	if (!inner)
 		flow = rec_mix6(p + 8, seed) + rec_mix6(p + 24, seed);
@@ -356,23 +346,28 @@ ip6:
 chain: /* of IPv6's extension headers; AH in IPv4 too */
 	REC_NO_UNROLL
 	for (i = 0; i < REC_EXT_HEADERS; i++) {
-		if (proto != REC_IP_HOPOPTS && proto != REC_IP_DSTOPTS && proto != REC_IP_ROUTING &&
-		    proto != REC_IP_FRAGMENT && proto != REC_IP_AH && proto != REC_IP_MOBILITY && proto != REC_IP_HIP &&
-		    proto != REC_IP_SHIM6)
+		__u32 fragment = 0;
+
+		REC_FORGET(pos);
+		if (!rec_is_extension(proto))
 			break;
 		want = pos + 8;
 		if (want > lim)
 			goto cut;
 		p = rec_at(s, pos);
-		n = p[1];
-		n = proto == REC_IP_FRAGMENT ? 8 : proto == REC_IP_AH ? (n + 2) * 4 : (n + 1) * 8;
+		n = (p[1] + 1) * 8;
+		if (proto == REC_IP_AH)
+			n = (p[1] + 2) * 4;
+		if (proto == REC_IP_FRAGMENT) {
+			n = 8;
+			fragment = rec_ld16(p + 2) & REC_BE16(0xfff8);
+		}
 		want = pos + n;
 		if (want > lim)
 			goto cut;
 		pos = want;
-		n = proto;
 		proto = p[0];
-		if (n == REC_IP_FRAGMENT && rec_ld16(p + 2) & REC_BE16(0xfff8)) {
+		if (fragment) {
 			if (!inner)
 				s->head.proto = (__u8)proto;
 			goto fragment;
@@ -386,6 +381,8 @@ chain: /* of IPv6's extension headers; AH in IPv4 too */
 	}
 
 layer4: /* the two that are nearly everything first */
+	REC_FORGET(pos);
+	REC_FORGET(lim);
 	off[REC_L4] = (__u8)pos;
 	if (proto == REC_IP_TCP) {
 		want = pos + 20;
@@ -415,7 +412,7 @@ layer4: /* the two that are nearly everything first */
 		i = REC_BE16(rec_ld16(p + 4));
 		if (i && i < 8)
 			s->head.marks |= REC_MARK_MALFORMED;
-		if ((n != REC_BE16(REC_PORT_VXLAN) && n != REC_BE16(REC_PORT_GENEVE)) || inner || pos + 16 > end)
+		if ((n != REC_BE16(REC_PORT_VXLAN) && n != REC_BE16(REC_PORT_GENEVE)) || inner || pos + 16 > REC_END(s))
 			goto out;
 		/* RFC 7348, RFC 8926: eight bytes, then the inner frame */
 		want = pos + 16;
@@ -433,7 +430,7 @@ layer4: /* the two that are nearly everything first */
 		}
 		if (want > lim)
 			goto cut;
-		next = REC_AT(want, i);
+		etype = i;
 		goto tunnel;
 	}
 	if (proto == REC_IP_ICMP) { /* RFC 792: errors quote an IP header and 8 bytes */
@@ -447,8 +444,8 @@ layer4: /* the two that are nearly everything first */
 			if (want < lim && p[8] >> 4 == 4 && (p[8] & 15) > 5)
 				n = (p[8] & 15) * 4;
 			want += n + 8;
-			if (want > end)
-				want = end;
+			if (want > REC_END(s))
+				want = REC_END(s);
 			goto out;
 		}
 		if (i == 13 || i == 14)
@@ -466,8 +463,8 @@ layer4: /* the two that are nearly everything first */
 		i = rec_at(s, pos)[0];
 		if (i - 1 < 4) {
 			want += 48;
-			if (want > end)
-				want = end;
+			if (want > REC_END(s))
+				want = REC_END(s);
 			goto out;
 		}
 		if (i == 135 || i == 136 || i - 130 < 3)
@@ -485,7 +482,7 @@ layer4: /* the two that are nearly everything first */
 	if (proto == REC_IP_IPIP || proto == REC_IP_IPV6) {
 		off[REC_L4] = 0; /* nothing stands between the two */
 		want = pos;
-		next = REC_AT(pos, proto == REC_IP_IPIP ? REC_ETH_IPV4 : REC_ETH_IPV6);
+		etype = proto == REC_IP_IPIP ? REC_ETH_IPV4 : REC_ETH_IPV6;
 		goto tunnel;
 	}
 	if (proto == REC_IP_GRE) { /* RFC 2784, RFC 2890; version 1 is RFC 2637 */
@@ -505,7 +502,6 @@ layer4: /* the two that are nearly everything first */
 		if (etype != REC_ETH_IPV4 && etype != REC_ETH_IPV6 && etype != REC_ETH_TEB && etype != REC_ETH_MPLS &&
 		    etype != REC_ETH_MPLS_MC)
 			goto unknown;
-		next = REC_AT(pos, etype);
 		goto tunnel;
 	}
 	goto unknown;
@@ -519,14 +515,16 @@ unknown:
 malformed:
 	s->head.marks |= REC_MARK_MALFORMED;
 keep:
-	want = end < REC_CAP_FAST ? end : REC_CAP_FAST;
+	want = REC_END(s);
+	if (want > REC_CAP_FAST)
+		want = REC_CAP_FAST;
 	if (want < pos)
 		want = pos;
 	goto edge;
 cut:
-	if (want > end) {
+	if (want > REC_END(s)) {
 		s->head.marks |= REC_MARK_TRUNCATED;
-		want = end;
+		want = REC_END(s);
 	}
 edge: /* a layer of which there is no byte does not begin */
 	if (off[REC_L3] >= want)
@@ -534,17 +532,20 @@ edge: /* a layer of which there is no byte does not begin */
 	if (off[REC_L4] >= want)
 		off[REC_L4] = 0;
 out:
-	next = 0;
-tunnel:
-	if (!inner) {
-		if (!flow && lim >= 12) /* no IP: by the MAC addresses */
-			flow = rec_mix(rec_ld32(s->bytes) | (__u64)rec_ld16(s->bytes + 4) << 32, seed) +
-			       rec_mix(rec_ld32(s->bytes + 6) | (__u64)rec_ld16(s->bytes + 10) << 32, seed);
-		s->head.hash = rec_flow_hash(flow, proto);
-	}
-	if (want > REC_END_MAX)
-		want = REC_END_MAX;
-	return want | (__u64)next << 16 | (__u64)end << 48;
+	if (!inner)
+		rec_hash(s, flow, proto, seed, lim);
+	return want;
+
+tunnel: /* the frame inside begins at `want`, with Ethernet or as etype says; the hash is the outer one's */
+	rec_hash(s, flow, proto, seed, lim);
+	pos = want;
+	REC_FORGET(pos);
+	REC_FORGET(lim);
+	off += REC_INNER_L3;
+	inner = 1;
+	if (etype == REC_ETH_TEB)
+		goto ethernet;
+	goto known;
 }
 
 /*
@@ -553,11 +554,12 @@ tunnel:
  */
 REC_INLINE __u32 rec_parse(struct rec_slot *s, __u32 avail, __u32 wire, __u32 seed)
 {
-	__u64 r = rec_frame(s, avail, wire, REC_AT_OUTER, seed);
+	__u32 want;
 
-	if (REC_NEXT(r))
-		r = rec_frame(s, avail, REC_NEXT_END(r), REC_NEXT(r), seed);
-	return REC_WANT(r);
+	s->head.wire_len = wire;
+	want = rec_headers(s, avail < wire ? avail : wire, seed, 0);
+	s->head.wire_len = wire;
+	return want;
 }
 
 /* True when it is worth loading more of the packet and parsing again. */

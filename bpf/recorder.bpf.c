@@ -11,7 +11,7 @@
  *   own second  -> taken with XCHG; who finds it taken counts itself in `contended` and leaves
  *   clock       -> a new second opens a new slot
  *   SEEN
- *   room?       -> 288 bytes in the ring; if not, the ring's control page serves as scratch, if it must be parsed at all
+ *   room?       -> 288 bytes in the ring; if not, it is parsed in the ring's control page, or not at all
  *   copy, parse -> up to 128 bytes straight from the packet; up to 256 through a helper when the parser ran out
  *   own?        -> FILTERED_OWN
  *   publish     -> XCHG of the ring's head, PUBLISHED, the bell if somebody waits
@@ -170,8 +170,8 @@ static __always_inline __u32 copy_direct(__u8 *to, const struct packet *pk, enum
 }
 
 /*
- * Copies up to REC_CAP_MAX bytes, the first REC_CAP_FAST once more: by direct access where the linear part has them all,
- * which is usual and half the cost, else by the helper, wherever they are. The bytes copied, or a negative error.
+ * Copies up to REC_CAP_MAX bytes, the first REC_CAP_FAST once more: by direct access where the linear part has them
+ * all, which is usual and half the cost, else by the helper, wherever they are. The bytes copied, or a negative error.
  */
 static __always_inline int copy_more(__u8 *to, const struct packet *pk, enum kind kind)
 {
@@ -336,7 +336,6 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		return REC_LOST_RING_FULL;
 
 	slot->head.time = now;
-	slot->head.wire_len = wire;
 	if (pk->shift)
 		slot->head.marks |= REC_MARK_VLAN_HW;
 	if (kind == KIND_TC) {

@@ -32,7 +32,7 @@ static void note(struct capture *c, enum rec_side side, const char *format, ...)
 	va_end(args);
 }
 
-/* ---- who is there already ---------------------------------------------------------------------------------------- */
+/* ---- who is there already ---------------------------------------------------------------------------------- */
 
 /* The name of a program, "" when we may not ask (that takes CAP_SYS_ADMIN). */
 static void program_name(uint32_t id, char out[BPF_OBJ_NAME_LEN])
@@ -83,7 +83,7 @@ int attach_conflict(const struct capture *c, struct capture_error *err)
 	return 0;
 }
 
-/* ---- one hook on --------------------------------------------------------------------------------------------------- */
+/* ---- one hook on ------------------------------------------------------------------------------------------- */
 
 static int link_and_pin(struct capture *c, enum rec_side side, int prog, int point, uint32_t flags, struct capture_error *err)
 {
@@ -283,7 +283,7 @@ static void hook_off(struct capture *c, enum rec_side side)
 	h->attached = 0;
 }
 
-/* ---- the interface ------------------------------------------------------------------------------------------------- */
+/* ---- the interface ----------------------------------------------------------------------------------------- */
 
 int capture_attached(const struct capture *c, enum rec_side side)
 {
@@ -307,9 +307,12 @@ int capture_attached(const struct capture *c, enum rec_side side)
 
 int capture_attach(struct capture *c, struct capture_error *err)
 {
+	struct link_facts f;
 	unsigned fresh = 0;
-	int r = 0;
+	int r = link_facts(&f, NULL, c->meta->ifindex);
 
+	if (r)
+		return capture_fail(err, r, "the interface %s (index %u) is gone", c->meta->iface, c->meta->ifindex);
 	libbpf_log_init();
 	for (enum rec_side side = 0; !r && side < REC_SIDES; side++) {
 		if (!(c->meta->sides & CAPTURE_SIDE(side)) || capture_attached(c, side) == 1)

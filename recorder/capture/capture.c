@@ -267,8 +267,11 @@ static int open_meta(struct capture *c, struct capture_error *err)
 	return 0;
 }
 
-/* The interface and namespace that it was made for. */
-static int check_place_of(const struct capture *c, struct capture_error *err)
+/*
+ * The interface and namespace that it was made for. A capture whose interface is gone opens all the same: what its rings hold
+ * can still be drained.
+ */
+static int check_place_of(struct capture *c, struct capture_error *err)
 {
 	struct link_facts f;
 	uint64_t netns;
@@ -277,11 +280,10 @@ static int check_place_of(const struct capture *c, struct capture_error *err)
 	if (r)
 		return capture_fail(err, r, "cannot tell the network namespace: %s", strerror(-r));
 	if (netns != c->meta->netns)
-		return capture_fail(err, -ESTALE, "the capture in %s belongs to another network namespace", c->pin_dir);
+		return capture_fail(err, -EBUSY, "%s is captured in another network namespace (%s): go on there, or `stop` it there",
+				    c->meta->iface, c->pin_dir);
 	r = link_facts(&f, NULL, c->meta->ifindex);
-	if (r == -ENODEV)
-		return capture_fail(err, -ESTALE, "the interface %s (index %u) of the capture in %s is gone", c->meta->iface,
-				    c->meta->ifindex, c->pin_dir);
+	c->gone = r == -ENODEV;
 	return 0;
 }
 
@@ -358,6 +360,11 @@ int capture_open(struct capture **out, const char *pin_dir, struct capture_error
 	else
 		*out = c;
 	return r;
+}
+
+bool capture_gone(const struct capture *c)
+{
+	return c->gone;
 }
 
 int capture_remove(struct capture *c, struct capture_error *err)

@@ -62,11 +62,13 @@ struct capture_spec {
 int capture_create(struct capture **out, const struct capture_spec *spec, struct capture_error *err);
 
 /*
- * Takes up what is pinned in pin_dir. -ENOENT: nothing there; -ESTALE: an unfinished or foreign one (interface gone,
- * other namespace, other layout): capture_discard removes it. A capture whose hooks came off is opened all the same:
- * ask capture_attached, and capture_attach again.
+ * Takes up what is pinned in pin_dir. -ENOENT: nothing there; -ESTALE: an unfinished one or one of another layout, from which
+ * nothing can be stored: capture_discard removes it; -EBUSY: it belongs to another network namespace. A capture whose hooks
+ * came off is opened all the same: ask capture_attached, and capture_attach again. So is one whose interface is gone
+ * (capture_gone): its rings can be drained, it cannot be attached.
  */
 int capture_open(struct capture **out, const char *pin_dir, struct capture_error *err);
+bool capture_gone(const struct capture *c);
 
 /* Attaches every hook that is not attached, pins the links, sets promiscuous mode. All or nothing. */
 int capture_attach(struct capture *c, struct capture_error *err);

@@ -2,8 +2,8 @@
 /*
  * error.c - the texts of errors; libbpf's messages on their way to the one logger; what capabilities are missing.
  *
- * libbpf warns about things that we try on purpose (a feature that the kernel may not have), and prints the verifier's log when
- * a load fails. So during a load its messages are held back and come out as errors only when the load was not
+ * libbpf warns about things that we try on purpose (a feature that the kernel may not have), and prints the verifier's
+ * log when a load fails. So during a load its messages are held back and come out as errors only when the load was not
  * a trial.
  */
 #include "recorder/capture/internal.h"

@@ -61,6 +61,7 @@ struct capture {
 	int prog[REC_SIDES];  /* loaded by create, for the first attach to take; -1 where none */
 	uint32_t prog_vlan[REC_SIDES];
 	struct meta *meta;    /* mapped, shared */
+	bool gone;            /* its interface was not there when it was opened */
 };
 
 /* ---- error.c ---- */

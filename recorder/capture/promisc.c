@@ -31,12 +31,15 @@ static int change(const char *iface, short set, short clear)
 int promisc_set(struct capture *c, struct capture_error *err)
 {
 	uint32_t before = c->meta->promisc_ours;
+	struct link_facts f; /* its name may have changed */
 	int r;
 
 	if (!c->meta->promisc)
 		return 0;
 	c->meta->promisc_ours = 1;
-	r = change(c->meta->iface, IFF_PROMISC, 0);
+	r = link_facts(&f, NULL, c->meta->ifindex);
+	if (!r)
+		r = change(f.name, IFF_PROMISC, 0);
 	if (r == 1)
 		c->meta->promisc_ours = before; /* somebody else's, unless it was ours already */
 	if (r >= 0)
@@ -47,11 +50,14 @@ int promisc_set(struct capture *c, struct capture_error *err)
 
 int promisc_restore(struct capture *c)
 {
+	struct link_facts f;
 	int r;
 
 	if (!c->meta->promisc_ours)
 		return 0;
-	r = change(c->meta->iface, 0, IFF_PROMISC);
+	r = link_facts(&f, NULL, c->meta->ifindex);
+	if (!r)
+		r = change(f.name, 0, IFF_PROMISC);
 	if (r < 0 && r != -ENODEV)
 		return r;
 	c->meta->promisc_ours = 0;

@@ -320,7 +320,7 @@ static void horizon_done(uv_work_t *work, int status)
 	for (unsigned i = 0; i < d->nlanes; i++)
 		for (unsigned r = 0; r < d->lanes[i].nrings; r++)
 			d->lanes[i].horizon_head[r] = ring_head(&d->lanes[i].rings[r]);
-	if (d->state == DRAINER_ENDING && !d->attached && !d->final_horizon) {
+	if (d->horizon_last && !d->final_horizon) {
 		d->final_horizon = true;
 		pipeline_tick(d);
 	}
@@ -333,6 +333,7 @@ void book_horizon(struct drainer *d)
 	if (d->horizon_busy)
 		return;
 	d->horizon_busy = true;
+	d->horizon_last = d->state == DRAINER_ENDING && !d->attached; /* as it was asked, not as it lands */
 	d->horizon_asked = clock_boot_ns();
 	d->horizon_work.data = d;
 	d->working++;

@@ -111,7 +111,7 @@ static void say_unchanged(const struct captures *captures, const struct settings
 }
 
 static int open_one(struct captures *captures, const struct settings *settings, const char *iface, unsigned nifaces,
-		    const char *pin_dir)
+		    const char *pin_dir, bool drain_only)
 {
 	struct capture_error error = {""};
 	struct capture *c;
@@ -120,6 +120,13 @@ static int open_one(struct captures *captures, const struct settings *settings, 
 	if (!err) {
 		captures->resumed[captures->n] = true;
 		captures->list[captures->n++] = c;
+		if (capture_gone(c) && !drain_only) {
+			log_error("%s: the interface that was recorded is gone; `xdp-recorder stop %s` stores what the rings hold, "
+				  "then it can be recorded anew", capture_iface(c), settings->instance);
+			return -ENODEV;
+		}
+		if (drain_only)
+			return 0;
 		say_unchanged(captures, settings);
 		err = capture_upgrade(c, &error);
 		if (err)
@@ -141,7 +148,8 @@ static int open_one(struct captures *captures, const struct settings *settings, 
 }
 
 /* Every capture that the instance has pinned. */
-static int open_pinned(struct captures *captures, const struct settings *settings, const struct instance *instance)
+static int open_pinned(struct captures *captures, const struct settings *settings, const struct instance *instance,
+		       bool drain_only)
 {
 	DIR *dir = opendir(instance->pin_dir);
 	struct dirent *entry;
@@ -153,7 +161,7 @@ static int open_pinned(struct captures *captures, const struct settings *setting
 		if (entry->d_name[0] == '.' || captures->n == KEEPER_CAPTURES)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", instance->pin_dir, entry->d_name);
-		err = open_one(captures, settings, NULL, 0, path);
+		err = open_one(captures, settings, NULL, 0, path, drain_only);
 	}
 	if (dir)
 		closedir(dir);
@@ -164,7 +172,8 @@ static int open_pinned(struct captures *captures, const struct settings *setting
 	return err;
 }
 
-int captures_open(struct captures *captures, const struct settings *settings, const struct instance *instance)
+int captures_open(struct captures *captures, const struct settings *settings, const struct instance *instance,
+		  bool drain_only)
 {
 	size_t nifaces = settings->interfaces.count;
 	int err = 0;
@@ -174,15 +183,15 @@ int captures_open(struct captures *captures, const struct settings *settings, co
 		log_error("%zu interfaces are named; an instance records at most %d", nifaces, KEEPER_CAPTURES);
 		return -E2BIG;
 	}
-	if (!nifaces)
-		return open_pinned(captures, settings, instance);
+	if (!nifaces || drain_only)
+		return open_pinned(captures, settings, instance, drain_only);
 	for (size_t i = 0; i < nifaces && !err; i++) {
 		char path[PATH_MAX];
 
 		err = capture_pin_path(path, sizeof(path), instance_bpffs(), instance->name,
 				       settings->interfaces.items[i]);
 		if (!err)
-			err = open_one(captures, settings, settings->interfaces.items[i], (unsigned)nifaces, path);
+			err = open_one(captures, settings, settings->interfaces.items[i], (unsigned)nifaces, path, false);
 	}
 	if (err) {
 		captures_remove(captures, true);
@@ -202,7 +211,9 @@ int captures_attach(struct captures *captures)
 			return err;
 		}
 	}
-	captures->attached = true;
+	for (unsigned i = 0; i < captures->n; i++)
+		captures->resumed[i] = true; /* for the next drainer */
+	captures->attached = captures->ever_attached = true;
 	return 0;
 }
 

@@ -233,7 +233,7 @@ static void accept_one(uv_stream_t *server, int status)
 	struct drainer *d = server->data;
 	struct asker *asker;
 
-	if (status < 0 || d->askers >= ASKERS_MAX || d->state == DRAINER_CLOSING)
+	if (status < 0)
 		return;
 	asker = calloc(1, sizeof(*asker));
 	if (!asker)
@@ -246,7 +246,8 @@ static void accept_one(uv_stream_t *server, int status)
 	asker->pipe.data = asker;
 	asker->bound.data = asker;
 	uv_timer_start(&asker->bound, asker_late, ASKER_MS, 0);
-	if (uv_accept(server, (uv_stream_t *)&asker->pipe) ||
+	/* Accepted even when there are too many: libuv looks at the listener again only behind an accept. */
+	if (uv_accept(server, (uv_stream_t *)&asker->pipe) || d->askers > ASKERS_MAX || d->state == DRAINER_CLOSING ||
 	    uv_read_start((uv_stream_t *)&asker->pipe, give_room, heard))
 		asker_close(asker);
 }

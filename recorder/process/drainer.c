@@ -47,10 +47,10 @@ static void check_clock(struct drainer *d)
 
 static void check_count(struct drainer *d)
 {
-	uint64_t stored = 0;
+	uint64_t stored = 0; /* by this process */
 
 	for (unsigned i = 0; i < d->nlanes; i++)
-		stored += d->lanes[i].stored.packets;
+		stored += d->lanes[i].stored.packets - d->lanes[i].stored_before;
 	if (!d->settings->count || d->enough_sent || stored < d->settings->count)
 		return;
 	d->enough_sent = true;
@@ -188,7 +188,8 @@ static void close_handles(struct drainer *d)
 	for (unsigned i = 0; i < d->nlanes; i++)
 		if (d->lanes[i].bell_poll.data)
 			close_if_open((uv_handle_t *)&d->lanes[i].bell_poll, NULL);
-	close_if_open((uv_handle_t *)&d->link_poll, NULL);
+	if (d->link_poll.data)
+		close_if_open((uv_handle_t *)&d->link_poll, NULL);
 	control_close(d);
 }
 
@@ -221,17 +222,21 @@ void drainer_summary(const struct drainer *d, struct link_summary *summary)
 	summary->waiting = summary->term[REC_PUBLISHED].packets - summary->stored;
 }
 
+static bool all_idle(const struct drainer *d)
+{
+	for (unsigned i = 0; i < d->nlanes; i++)
+		if (!pipeline_idle(&d->lanes[i]))
+			return false;
+	return true;
+}
+
 /* Everything that can be stored is: says so, closes. Called whenever something has landed. */
 void drainer_check_end(struct drainer *d)
 {
-	bool settled = true;
-
 	if (d->state != DRAINER_ENDING || d->working)
 		return;
 	if (d->sink_ready && !db_cancelled(d->db)) {
-		for (unsigned i = 0; i < d->nlanes; i++)
-			settled = settled && pipeline_idle(&d->lanes[i]);
-		if (!settled)
+		if (!all_idle(d))
 			return;
 		if (!d->attached && !d->final_horizon) {
 			book_horizon(d);
@@ -262,8 +267,8 @@ static void end_begins(struct drainer *d, uint32_t seconds)
 	uv_timer_start(&d->deadline, on_deadline, seconds * 1000 > 2 * CANCEL_MS ? seconds * 1000 - CANCEL_MS : CANCEL_MS, 0);
 	book_event(d, NULL, d->attached ? "leave" : "stop",
 		   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
-	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER)
-		db_cancel(d->db);
+	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER && all_idle(d))
+		db_cancel(d->db); /* nothing to wait for */
 	/* Capture goes on behind us: store what was there at this moment, the rest is the next process's. */
 	for (unsigned i = 0; d->attached && i < d->nlanes; i++)
 		for (unsigned r = 0; r < d->lanes[i].nrings; r++)
@@ -494,7 +499,9 @@ static int read_start(struct drainer *d)
 			break;
 		case LINK_START:
 			memcpy(d->sensor_id, message->payload, sizeof(d->sensor_id));
-			d->attached = message->arg;
+			d->attached = message->arg & LINK_START_ATTACHED;
+			if (message->arg & LINK_START_AGAIN && d->settings)
+				d->settings->database_wait_ms = SETTINGS_FOREVER;
 			started = true;
 			break;
 		default:

@@ -105,6 +105,7 @@ struct lane {
 
 	struct side sides[REC_SIDES];
 	uint64_t settled_batches;
+	uint64_t stored_before;   /* packets, by former processes */
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
 	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
 	bool started;             /* the start event is written */
@@ -124,7 +125,7 @@ struct drainer {
 	uv_pipe_t listener; /* status */
 	unsigned askers;
 	uv_work_t start_work, horizon_work, days_work;
-	bool horizon_busy, days_busy, own_scanning, stepping;
+	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping;
 
 	int link;
 	int control;

@@ -28,6 +28,7 @@
 #define STOP_S 60u           /* what `stop` gives it, to start and to store */
 #define DRAINER_GONE_S 1u    /* from its goodbye to its exit: it has nothing left to store */
 #define LOCK_WAIT_S 20u      /* for a drainer whose keeper died */
+#define MESSAGES_A_TURN 64u
 #define RESPAWN_MIN_MS 100
 #define RESPAWN_MAX_MS 5000
 
@@ -46,6 +47,7 @@ struct keeper {
 	uint64_t respawn_at; /* boot ns, 0: not due */
 	unsigned respawn_ms;
 	struct link_summary summary;
+	bson_t *reloaded; /* after a SIGHUP: what a drainer that is started again must be told */
 	int status;
 };
 
@@ -142,7 +144,7 @@ static void begin_end(struct keeper *k, enum ending how, unsigned seconds)
 	if (k->ending != NOT_ENDING)
 		return;
 	k->ending = how;
-	if (how == ENDING_STOP && k->captures.attached)
+	if (how == ENDING_STOP)
 		captures_detach(&k->captures);
 	arm_deadline(k, seconds);
 	if (k->link < 0)
@@ -174,6 +176,14 @@ static void print_summary(const struct keeper *k)
 	}
 }
 
+static bool any_resumed(const struct captures *captures)
+{
+	for (unsigned i = 0; i < captures->n; i++)
+		if (captures->resumed[i])
+			return true;
+	return false;
+}
+
 /* Is everything stored, the pins can go. If not, they hold the only copy: they stay, and the next process stores it. */
 static void tidy(struct keeper *k)
 {
@@ -190,14 +200,21 @@ static void tidy(struct keeper *k)
 		unlink(k->instance.control);
 		return;
 	}
-	if (!k->ready && k->failed) {
+	if (!k->captures.ever_attached && (!k->ready || k->failed)) {
+		/* It ended before anything was captured: what was made here holds nothing. */
 		captures_remove(&k->captures, true);
 		unlink(k->instance.control);
-		return;
+		if (!k->failed || !any_resumed(&k->captures))
+			return;
 	}
 	k->status = 1;
+	if (!k->ended) {
+		log_error("what is in the rings is not stored; it stays there: `xdp-recorder stop %s` stores it when the database "
+			  "is there", name);
+		return;
+	}
 	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s` stores them when the database "
-		  "is there", (unsigned long long)(k->ended ? k->summary.waiting : 0), name);
+		  "is there", (unsigned long long)k->summary.waiting, name);
 }
 
 /* ---- the drainer ------------------------------------------------------------------------------------------------ */
@@ -205,7 +222,7 @@ static void tidy(struct keeper *k)
 static int start_drainer(struct keeper *k)
 {
 	k->respawn_at = 0;
-	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->sensor_id, &k->drainer);
+	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->lock, k->sensor_id, k->ready, &k->drainer);
 	if (k->link >= 0)
 		return 0;
 	k->drainer = 0;
@@ -220,7 +237,8 @@ static void on_ready(struct keeper *k)
 	k->respawn_ms = RESPAWN_MIN_MS;
 	if (k->ending != NOT_ENDING)
 		return;
-	if (!k->captures.attached && captures_attach(&k->captures)) {
+	/* Those that are on already stay as they are. */
+	if (captures_attach(&k->captures)) {
 		k->status = 1;
 		begin_end(k, ENDING_STOP, END_S);
 		return;
@@ -272,18 +290,19 @@ static void on_message(struct keeper *k, const struct link_message *m)
 		close(m->fd);
 }
 
-/* The link first, so that a goodbye is read before the death it announces. */
+/*
+ * The link first, so that a goodbye is read before the death it announces. A drainer that never stops talking does not keep
+ * signals and deadlines waiting.
+ */
 static void read_link(struct keeper *k)
 {
 	static struct link_message message;
 
-	while (k->link >= 0) {
-		struct pollfd ready = {.fd = k->link, .events = POLLIN};
-		int n;
+	for (unsigned turn = 0; k->link >= 0 && turn < MESSAGES_A_TURN; turn++) {
+		int n = link_receive(k->link, &message);
 
-		if (poll(&ready, 1, 0) <= 0)
+		if (n == -EAGAIN)
 			return;
-		n = link_receive(k->link, &message);
 		if (n <= 0) {
 			close(TAKE_FD(k->link));
 			return;
@@ -331,6 +350,12 @@ static bool can_change(unsigned index)
 	return false;
 }
 
+static void send_reloaded(const struct keeper *k)
+{
+	if (k->reloaded && k->link >= 0)
+		link_send(k->link, LINK_RELOAD, 0, bson_get_data(k->reloaded), k->reloaded->len, -1);
+}
+
 static void reload(struct keeper *k)
 {
 	struct settings fresh;
@@ -347,8 +372,10 @@ static void reload(struct keeper *k)
 			log_warn("%s: a new value counts from the next start of `record`", settings_name(i));
 	log_set_level(settings_log_level(&fresh));
 	settings_to_bson(&fresh, &document);
-	if (k->link >= 0)
-		link_send(k->link, LINK_RELOAD, 0, bson_get_data(&document), document.len, -1);
+	if (k->reloaded)
+		bson_destroy(k->reloaded);
+	k->reloaded = bson_copy(&document);
+	send_reloaded(k);
 	bson_destroy(&document);
 	settings_free(&fresh);
 }
@@ -403,10 +430,13 @@ static int next_wait(const struct keeper *k)
 static void check_times(struct keeper *k)
 {
 	uint64_t now = clock_boot_ns();
+	bool respawned = k->respawn_at && now >= k->respawn_at && k->ending == NOT_ENDING;
 
-	if (k->respawn_at && now >= k->respawn_at && k->ending == NOT_ENDING && start_drainer(k)) {
+	if (respawned && start_drainer(k)) {
 		k->respawn_at = now + RESPAWN_MAX_MS * 1000000ull;
 		k->link = -1;
+	} else if (k->link >= 0 && respawned) {
+		send_reloaded(k);
 	}
 	if (k->deadline && now >= k->deadline && k->drainer) {
 		if (!k->ended)
@@ -434,6 +464,15 @@ static void loop(struct keeper *k)
 }
 
 /* ---- modes ------------------------------------------------------------------------------------------------------ */
+
+/* stop --discard: what is not stored goes, and the rings with it. */
+static void discard(struct keeper *k)
+{
+	captures_detach(&k->captures);
+	captures_remove(&k->captures, false);
+	unlink(k->instance.control);
+	log_warn("'%s' is removed; what it had not stored is thrown away", k->settings->instance);
+}
 
 /* --detach: no drainer at all; what comes waits in the rings. */
 static void detach(struct keeper *k)
@@ -483,18 +522,22 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 		return 1;
 	}
 	if (!take_lock(k) && !instance_mount_bpffs() && !read_sensor_id(settings->sensor, k->sensor_id) &&
-	    !open_signals(k) && !captures_open(&k->captures, settings, &k->instance)) {
+	    !open_signals(k) && !captures_open(&k->captures, settings, &k->instance, mode == KEEPER_STOP)) {
 		for (unsigned i = 0; i < k->captures.n; i++)
 			for (unsigned side = 0; side < REC_SIDES; side++)
 				if (capture_attached(k->captures.list[i], side) > 0)
-					k->captures.attached = true;
-		if (mode == KEEPER_RECORD && settings->detach)
+					k->captures.attached = k->captures.ever_attached = true;
+		if (mode == KEEPER_STOP && settings->discard)
+			discard(k);
+		else if (mode == KEEPER_RECORD && settings->detach)
 			detach(k);
 		else
 			record(k, mode);
 		captures_close(&k->captures);
 		status = k->status;
 	}
+	if (k->reloaded)
+		bson_destroy(k->reloaded);
 	if (k->signals >= 0)
 		close(k->signals);
 	if (k->control >= 0)

@@ -23,16 +23,18 @@ struct captures {
 	struct capture *list[KEEPER_CAPTURES];
 	bool resumed[KEEPER_CAPTURES];
 	unsigned n;
-	bool attached;
+	bool attached;      /* a hook of any of them is on, or is to be taken for it */
+	bool ever_attached; /* packets may have come since this process has them */
 	struct rec_own_key own[REC_OWN_FLOWS / 2]; /* entered for the present drainer */
 	unsigned nown;
 };
 
 /*
  * Takes up what is pinned and creates what is not, for the interfaces of the settings, or for all that the instance has
- * pinned when none is named. 0 or -errno with a log line; on failure what was created here is removed.
+ * pinned when none is named. `drain_only`: all that is pinned, to be stored and removed. 0 or -errno with a log line; on failure what was created here is removed.
  */
-int captures_open(struct captures *captures, const struct settings *settings, const struct instance *instance);
+int captures_open(struct captures *captures, const struct settings *settings, const struct instance *instance,
+		  bool drain_only);
 int captures_attach(struct captures *captures);
 void captures_detach(struct captures *captures);
 /* Removes the pins of all (`created_only`: only of those that this process made). */
@@ -45,9 +47,13 @@ void captures_forget_own(struct captures *captures);
 
 /* The unprivileged user's ids from its name. 0 or -ENOENT with a log line. */
 int spawn_user(const char *name, uid_t *uid, gid_t *gid);
-/* Starts a drainer and hands it everything. Returns the link's descriptor, or -errno with a log line. */
-int spawn_drainer(const struct settings *settings, const struct captures *captures, int control,
-		  const uint8_t sensor_id[16], pid_t *pid);
+/*
+ * Starts a drainer and hands it everything; it holds `lock` as well, so that nobody takes over while it lives. `again`: a former
+ * one of this keeper's had reached the database: this one waits for it as long as it takes. Returns the link's
+ * descriptor (non-blocking), or -errno with a log line.
+ */
+int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int lock,
+		  const uint8_t sensor_id[16], bool again, pid_t *pid);
 /* A listening status socket at `path`. -errno with a log line. */
 int spawn_control(const char *path, uid_t uid);
 

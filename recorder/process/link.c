@@ -51,7 +51,7 @@ int link_receive(int socket, struct link_message *m)
 		.msg_iov = iov,
 		.msg_iovlen = 2,
 		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
+		.msg_controllen = CMSG_LEN(sizeof(int)), /* CMSG_SPACE has room for a second one, which nobody would close */
 	};
 	ssize_t n;
 

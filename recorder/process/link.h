@@ -23,7 +23,7 @@ enum link_type {
 	LINK_CAPTURE,      /* struct link_capture: begins a capture */
 	LINK_MAP,          /* fd; arg: enum capture_map */
 	LINK_RING,         /* fd; arg: side << 16 | cpu */
-	LINK_START,        /* everything is there */
+	LINK_START,        /* everything is there; arg: LINK_START_*, payload: the sensor's id (16) */
 	/* keeper -> drainer, later */
 	LINK_ATTACHED,     /* arg: 1 attached, 0 capture has ended: no more packets will come */
 	LINK_END,          /* store everything within arg seconds, then leave */
@@ -37,6 +37,8 @@ enum link_type {
 	LINK_ENDED,        /* struct link_summary */
 	LINK_FAILED,       /* arg: exit status; text (already logged): do not start another drainer */
 };
+
+enum { LINK_START_ATTACHED = 1, LINK_START_AGAIN = 2 };
 
 struct link_capture {
 	uint8_t id[CAPTURE_ID_LEN];

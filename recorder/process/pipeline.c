@@ -128,21 +128,32 @@ static void write_work(uv_work_t *work)
 	flight->outcome = sink->write(sink, flight->job, &flight->report);
 }
 
-/* Moves the consumer indexes over the settled prefix, in number order, and frees its recipes. */
+/* Moves the consumer indexes behind these ranges. Doing it again changes nothing. */
+static void settle_ranges(struct lane *lane, const struct batch_range *ranges, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned r = 0; r < lane->nrings; r++)
+			if (lane->rings[r].side == ranges[i].side && lane->rings[r].cpu == ranges[i].cpu) {
+				ring_settle(&lane->rings[r], ranges[i].to);
+				if (lane->rings[r].next < ranges[i].to)
+					lane->rings[r].next = ranges[i].to;
+			}
+}
+
+/*
+ * The settled prefix, in number order: the chain first, then the consumer indexes, then the recipe is freed. Killed in between,
+ * the next process finds a recipe that the chain has passed, and moves the indexes once more.
+ */
 static void settle_prefix(struct lane *lane)
 {
 	while (lane->first && lane->first->state == FLIGHT_SETTLED) {
 		struct flight *flight = lane->first;
 		const struct batch *batch = flight->batch;
 
-		for (unsigned i = 0; i < batch->nranges; i++)
-			for (unsigned r = 0; r < lane->nrings; r++)
-				if (lane->rings[r].side == batch->ranges[i].side &&
-				    lane->rings[r].cpu == batch->ranges[i].cpu)
-					ring_settle(&lane->rings[r], batch->ranges[i].to);
 		lane->stored.packets += batch->nrecords;
 		lane->stored.bytes += batch->bytes;
 		journal_set_chain(lane->journal, batch->number, batch->digest, &lane->stored);
+		settle_ranges(lane, batch->ranges, batch->nranges);
 		journal_free(lane->journal, flight->recipe);
 		lane->settled_batches++;
 		flight_pop(lane);
@@ -359,6 +370,7 @@ static bool take_over_one(struct lane *lane, const struct left *left)
 			  lane->info.iface, (unsigned long long)r->number);
 		book_event(lane->drainer, lane, "recipe-damaged", "a recipe did not fit its rings", NULL);
 		journal_free(lane->journal, left->index);
+		lane->next_number = r->number + 1; /* it may have been used */
 		return true;
 	}
 	batch->number = r->number;
@@ -393,13 +405,17 @@ bool pipeline_take_over(struct lane *lane)
 	unsigned n = 0, taken = 0;
 
 	lane->next_number = chain + 1;
+	lane->stored_before = lane->stored.packets;
 	for (int i = 0; i < (int)JOURNAL_RECIPES; i++) {
 		left[n].index = i;
 		left[n].state = journal_read_recipe(lane->journal, i, &left[n].recipe, &left[n].ranges);
-		if (left[n].state == JOURNAL_FREE || left[n].recipe.number <= chain)
-			journal_free(lane->journal, i); /* torn, so never sent; or its indexes have moved already */
-		else
+		if (left[n].state != JOURNAL_FREE && left[n].recipe.number > chain) {
 			n++;
+			continue;
+		}
+		if (left[n].state != JOURNAL_FREE)
+			settle_ranges(lane, left[n].ranges, left[n].recipe.nranges);
+		journal_free(lane->journal, i); /* settled; or torn, so never sent */
 	}
 	qsort(left, n, sizeof(*left), compare_left);
 	for (unsigned i = 0; i < n; i++) {

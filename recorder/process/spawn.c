@@ -23,6 +23,8 @@
 #include "recorder/process/keeper_internal.h"
 
 #define LINK_FD 3
+#define LOCK_FD 4
+#define HIGH_FD 10 /* above both */
 
 int spawn_user(const char *name, uid_t *uid, gid_t *gid)
 {
@@ -84,7 +86,18 @@ static int drop_privileges(uid_t uid, gid_t gid)
 	return 0;
 }
 
-static void __attribute__((noreturn)) become_drainer(int link, uid_t uid, gid_t gid)
+/* Brings the two descriptors that survive exec to their places; the drainer keeps the lock open and never looks at it. */
+static int place_descriptors(int link, int lock)
+{
+	int high_link = fcntl(link, F_DUPFD_CLOEXEC, HIGH_FD);
+	int high_lock = fcntl(lock, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	if (high_link < 0 || high_lock < 0 || dup2(high_link, LINK_FD) < 0 || dup2(high_lock, LOCK_FD) < 0)
+		return -errno;
+	return 0;
+}
+
+static void __attribute__((noreturn)) become_drainer(int link, int lock, uid_t uid, gid_t gid)
 {
 	sigset_t none;
 	int err;
@@ -96,8 +109,8 @@ static void __attribute__((noreturn)) become_drainer(int link, uid_t uid, gid_t 
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	err = drop_privileges(uid, gid);
-	if (!err && (link == LINK_FD ? fcntl(link, F_SETFD, 0) : dup2(link, LINK_FD)) < 0)
-		err = -errno;
+	if (!err)
+		err = place_descriptors(link, lock);
 	if (!err) {
 		execl("/proc/self/exe", "xdp-recorder", "drainer", "3", (char *)NULL);
 		err = -errno;
@@ -144,8 +157,8 @@ static int send_capture(int link, const struct capture *c, bool resumed)
 	return err;
 }
 
-int spawn_drainer(const struct settings *settings, const struct captures *captures, int control,
-		  const uint8_t sensor_id[16], pid_t *pid)
+int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int lock,
+		  const uint8_t sensor_id[16], bool again, pid_t *pid)
 {
 	int pair[2], err;
 	uid_t uid;
@@ -168,7 +181,7 @@ int spawn_drainer(const struct settings *settings, const struct captures *captur
 		return err;
 	}
 	if (*pid == 0)
-		become_drainer(pair[1], uid, gid);
+		become_drainer(pair[1], lock, uid, gid);
 	close(pair[1]);
 	err = send_settings(pair[0], settings);
 	if (!err)
@@ -176,7 +189,11 @@ int spawn_drainer(const struct settings *settings, const struct captures *captur
 	for (unsigned i = 0; !err && i < captures->n; i++)
 		err = send_capture(pair[0], captures->list[i], captures->resumed[i]);
 	if (!err)
-		err = link_send(pair[0], LINK_START, captures->attached, sensor_id, 16, -1);
+		err = link_send(pair[0], LINK_START, (captures->attached ? LINK_START_ATTACHED : 0) | (again ? LINK_START_AGAIN : 0),
+				sensor_id, 16, -1);
+	/* From here on the keeper waits for nobody: a drainer that does not read is ended by its deadline. */
+	if (!err && fcntl(pair[0], F_SETFL, O_NONBLOCK))
+		err = -errno;
 	if (err) {
 		log_error("the drainer does not take its descriptors: %s", strerror(-err));
 		close(pair[0]);

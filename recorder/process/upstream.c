@@ -133,7 +133,7 @@ int upstream_open(struct drainer *d)
 	struct db_options options = {
 		.uri = d->settings->mongo,
 		.database = d->settings->database,
-		.clients = (unsigned)(d->settings->in_flight * d->nlanes + 4),
+		.clients = (unsigned)((d->settings->in_flight + 2) * d->nlanes + 6),
 	};
 	struct mongo_sink_options sink;
 	bool ok = db_open(&d->db, &options, &problem) == DB_OK &&

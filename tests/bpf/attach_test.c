@@ -687,23 +687,35 @@ static void half_made(void **state)
 	lab_capture_end(&l);
 }
 
+/* The interface goes: what is in the rings can still be had, and then it can be removed. */
 static void gone(void **state)
 {
+	struct frame f = frame_of(make_udp4);
 	struct capture_error err;
 	struct lab_capture l;
-	struct capture *c = capture_of(&ways[1], &l), *again = NULL;
+	struct capture *c = capture_of(&ways[1], &l);
 	char path[256];
 
 	(void)state;
+	traffic("r1", &f, 10);
+	settled(&l, REC_RX, 10);
 	snprintf(path, sizeof(path), "%s", capture_pin_dir(c));
 	lab_sh("ip link del r0");
 	assert_int_equal(capture_attached(c, REC_RX), 0);
 	assert_int_equal(capture_attached(c, REC_TX), 0);
 	lab_unmap(&l);
 	capture_close(c);
-	assert_int_equal(capture_open(&again, path, &err), -ESTALE);
+	assert_int_equal(capture_open(&l.c, path, &err), 0);
+	assert_true(capture_gone(l.c));
+	assert_int_equal(lab_map(&l), 0);
+	assert_int_equal(records(&l, REC_RX), 10);
+	assert_int_equal(capture_attach(l.c, &err), -ENODEV);
 	says(&err, "gone");
-	assert_int_equal(capture_discard(path, &err), 0);
+	/* another one of that name is another interface */
+	lab_veth("r0", "r1");
+	assert_int_equal(capture_attached(l.c, REC_RX), 0);
+	assert_int_equal(capture_attach(l.c, &err), -ENODEV);
+	lab_capture_end(&l);
 	assert_int_equal(lab_sh("test ! -e %s", path), 0);
 }
 
@@ -722,7 +734,7 @@ static void other_namespace(void **state)
 
 		if (unshare(CLONE_NEWNET))
 			_exit(1);
-		_exit(capture_open(&again, capture_pin_dir(c), &err) != -ESTALE || !strstr(err.text, "another network namespace"));
+		_exit(capture_open(&again, capture_pin_dir(c), &err) != -EBUSY || !strstr(err.text, "another network namespace"));
 	}
 	waitpid(child, &status, 0);
 	assert_int_equal(status, 0);
