@@ -67,7 +67,7 @@ enum rec_off { REC_L3 = 0, REC_L4 = 1, REC_INNER_L3 = 2, REC_INNER_L4 = 3, REC_O
 struct rec_head {
 	__u64 time;     /* CLOCK_BOOTTIME, ns, when the program ran */
 	__u32 wire_len; /* bytes of the frame without FCS; of the whole super-packet when gso_segs > 1 */
-	__u32 hash;     /* of the flow key, seeded at load; both directions of a conversation have the same */
+	__u32 hash;     /* of the flow key, seeded for the capture; both directions of a conversation have the same */
 	__u16 cap_len;  /* header bytes that follow, 1..REC_CAP_MAX (0 only for an empty frame) */
 	__u16 marks;    /* enum rec_mark */
 	__u16 gso_segs; /* segments of a super-packet, 0 or 1 = none (__sk_buff.gso_segs) */
@@ -96,7 +96,7 @@ _Static_assert(sizeof(struct rec_head) == 32, "rec_head is 32 bytes");
 struct rec_ring {
 	__u64 head;       /* producer: bytes published since the ring was made; stored by XCHG, load it with acquire */
 	__u64 tail_seen;  /* producer's copy of the consumer index */
-	__u8 reserved[REC_RING_PAGE - 16];
+	__u8 reserved[REC_RING_PAGE - 16]; /* from byte 1024 on the program's scratch; nothing for user space */
 	__u8 data[];
 };
 _Static_assert(sizeof(struct rec_ring) == REC_RING_PAGE, "the ring's control page is one page");
@@ -209,7 +209,7 @@ struct rec_settings {
 	__u32 ring_size; /* bytes of a ring's data, a power of two */
 	__u32 tap;       /* 1: consume what was recorded (XDP_DROP / TC_ACT_SHOT) */
 	__u32 vlan_kfunc; /* 1: XDP asks the driver for the tag that hardware took (Linux 6.8) */
-	__u32 hash_seed; /* random, for each load */
+	__u32 hash_seed; /* random, of the capture: both hooks must give a conversation the same hash */
 	__u32 reserved[2];
 };
 

@@ -49,7 +49,7 @@ static _Thread_local struct db_client *under_way;
 static void library_log(mongoc_log_level_t level, const char *domain, const char *message, void *arg)
 {
 	static const enum log_level levels[] = {
-		[MONGOC_LOG_LEVEL_ERROR] = LOG_WARNING, [MONGOC_LOG_LEVEL_CRITICAL] = LOG_WARNING,
+		[MONGOC_LOG_LEVEL_ERROR] = LOG_DEBUG, [MONGOC_LOG_LEVEL_CRITICAL] = LOG_WARNING,
 		[MONGOC_LOG_LEVEL_WARNING] = LOG_DEBUG, /* what our own line says already */
 		[MONGOC_LOG_LEVEL_MESSAGE] = LOG_INFO,
 		[MONGOC_LOG_LEVEL_INFO] = LOG_INFO, [MONGOC_LOG_LEVEL_DEBUG] = LOG_DEBUG,

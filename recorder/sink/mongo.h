@@ -12,7 +12,8 @@
  *            + DB_MAX_TIME_MS + 2 s (none if it is   ----> missing ones inserted
  *            certainly another process)
  *
- * An answer that says no (refused, later) goes to settle without waiting: what was answered is over.
+ * An answer that says no (refused, later) goes to settle without waiting: what was answered is over. So does a batch whose
+ * packets were acknowledged by one process of a standalone server and its ledger entry by another.
  */
 #ifndef XDP_RECORDER_SINK_MONGO_H
 #define XDP_RECORDER_SINK_MONGO_H

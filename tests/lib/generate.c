@@ -12,8 +12,8 @@
  *   UDP over IPv6  low 20 bits the flow label, the rest source port - 16384
  *   ICMP           low 16 bits the sequence, the rest the id
  *
- * Quiet frames (--quiet-per N: every Nth) go over --quiet-flows conversations in turn: flow k comes from 10.200.0.0 + k,
- * port 20000 + k, even ones TCP, odd ones UDP; its n-th frame (from 0) has the IPv4 id n. The first half goes to the
+ * Quiet frames (--quiet-per N: every Nth) go over --quiet-flows conversations in turn: flow k comes from 10.200.0.0 +
+ * k, port 20000 + k, even ones TCP, odd ones UDP; its n-th frame (from 0) has the IPv4 id n. The first half goes to the
  * flood's destination, the others to 10.201.0.0 + k.
  *
  * Last line: packets, bytes, what of them was quiet, refused by the device, seconds, packets a second. Exit
@@ -72,11 +72,16 @@ uint64_t pace(uint64_t start, uint64_t sent, uint64_t count, uint64_t rate, uint
 
 static void usage(void)
 {
-	fputs("usage: generate --iface IF [--raw] [--count N] [--rate N] [--size BYTES] [--sources one|N|random|random6]\n"
-	      "                [--proto udp|tcp-syn|tcp|icmp|fragment|mix] [--quiet-per N] [--quiet-flows N] [--vlan ID]\n"
-	      "                [--from ADDRESS] [--to ADDRESS] [--from-mac MAC] [--to-mac MAC] [--first N] [--seed N] [--cpu N]\n"
-	      "defaults: --count 1000 --rate 0 (as fast as possible) --size 60 (without FCS) --sources one --proto udp\n"
-	      "          --quiet-flows 200 --from 203.0.113.7 --to 198.18.0.1; mix (of --raw): TCP, UDP, ICMP over IPv4, TCP, UDP over IPv6\n",
+	fputs("usage: generate --iface IF [--raw] [--count N] [--rate N] [--size BYTES] [--sources "
+	      "one|N|random|random6]\n"
+	      "                [--proto udp|tcp-syn|tcp|icmp|fragment|mix] [--quiet-per N] [--quiet-flows N] [--vlan "
+	      "ID]\n"
+	      "                [--from ADDRESS] [--to ADDRESS] [--from-mac MAC] [--to-mac MAC] [--first N] [--seed N] "
+	      "[--cpu N]\n"
+	      "defaults: --count 1000 --rate 0 (as fast as possible) --size 60 (without FCS) --sources one --proto "
+	      "udp\n"
+	      "          --quiet-flows 200 --from 203.0.113.7 --to 198.18.0.1; mix (of --raw): TCP, UDP, ICMP over "
+	      "IPv4, TCP, UDP over IPv6\n",
 	      stderr);
 }
 
@@ -88,7 +93,8 @@ static uint64_t number(const char *name, const char *text, uint64_t low, uint64_
 	errno = 0;
 	v = strtoull(text, &tail, 0);
 	if (errno || *tail || tail == text || *text == '-' || v < low || v > high) {
-		fprintf(stderr, "generate: --%s '%s': a number from %" PRIu64 " to %" PRIu64 " is needed\n", name, text, low, high);
+		fprintf(stderr, "generate: --%s '%s': a number from %" PRIu64 " to %" PRIu64 " is needed\n", name, text,
+			low, high);
 		exit(2);
 	}
 	return v;
@@ -132,41 +138,94 @@ static void parse_mac(uint8_t mac[6], const char *name, const char *text)
 {
 	char tail;
 
-	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%c", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5, &tail) != 6)
+	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%c", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5, &tail) !=
+	    6)
 		wrong(name, text);
 }
 
 static int parse(struct options *o, int argc, char **argv)
 {
 	static const struct option table[] = {
-		{"iface", 1, 0, 'i'},	 {"raw", 0, 0, 'r'},	   {"count", 1, 0, 'c'},     {"rate", 1, 0, 'R'},
-		{"size", 1, 0, 's'},	 {"sources", 1, 0, 'S'},   {"proto", 1, 0, 'p'},     {"quiet-per", 1, 0, 'q'},
-		{"quiet-flows", 1, 0, 'Q'}, {"vlan", 1, 0, 'v'},   {"from", 1, 0, 'f'},      {"to", 1, 0, 't'},
-		{"from-mac", 1, 0, 'F'}, {"to-mac", 1, 0, 'T'},    {"first", 1, 0, 'n'},     {"seed", 1, 0, 'e'},
-		{"cpu", 1, 0, 'C'},	 {"help", 0, 0, 'h'},	   {0},
+		{"iface", 1, 0, 'i'},
+		{"raw", 0, 0, 'r'},
+		{"count", 1, 0, 'c'},
+		{"rate", 1, 0, 'R'},
+		{"size", 1, 0, 's'},
+		{"sources", 1, 0, 'S'},
+		{"proto", 1, 0, 'p'},
+		{"quiet-per", 1, 0, 'q'},
+		{"quiet-flows", 1, 0, 'Q'},
+		{"vlan", 1, 0, 'v'},
+		{"from", 1, 0, 'f'},
+		{"to", 1, 0, 't'},
+		{"from-mac", 1, 0, 'F'},
+		{"to-mac", 1, 0, 'T'},
+		{"first", 1, 0, 'n'},
+		{"seed", 1, 0, 'e'},
+		{"cpu", 1, 0, 'C'},
+		{"help", 0, 0, 'h'},
+		{0},
 	};
 	int raw = 0, c;
 
 	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
 		switch (c) {
-		case 'i': o->iface = optarg; break;
-		case 'r': raw = 1; break;
-		case 'c': o->count = number("count", optarg, 1, UINT64_MAX / 2); break;
-		case 'R': o->rate = number("rate", optarg, 0, 1000000000); break;
-		case 's': o->size = (uint32_t)number("size", optarg, FRAME_MIN, FRAME_MAX); break;
-		case 'S': parse_sources(o, optarg); break;
-		case 'p': parse_proto(o, optarg); break;
-		case 'q': o->quiet_per = (uint32_t)number("quiet-per", optarg, 0, UINT32_MAX); break;
-		case 'Q': o->quiet_flows = (uint32_t)number("quiet-flows", optarg, 1, 40000); break;
-		case 'v': o->vlan = (uint16_t)number("vlan", optarg, 0, 4095); break;
-		case 'f': if (inet_pton(AF_INET, optarg, o->from) != 1) wrong("from", optarg); break;
-		case 't': if (inet_pton(AF_INET, optarg, o->to) != 1) wrong("to", optarg); break;
-		case 'F': parse_mac(o->smac, "from-mac", optarg); break;
-		case 'T': parse_mac(o->dmac, "to-mac", optarg); break;
-		case 'n': o->first = number("first", optarg, 0, 0x3fffffff); break;
-		case 'e': o->seed = number("seed", optarg, 0, UINT64_MAX); break;
-		case 'C': o->cpu = (int)number("cpu", optarg, 0, CPU_SETSIZE - 1); break;
-		default: usage(); exit(c == 'h' ? 0 : 2);
+		case 'i':
+			o->iface = optarg;
+			break;
+		case 'r':
+			raw = 1;
+			break;
+		case 'c':
+			o->count = number("count", optarg, 1, UINT64_MAX / 2);
+			break;
+		case 'R':
+			o->rate = number("rate", optarg, 0, 1000000000);
+			break;
+		case 's':
+			o->size = (uint32_t)number("size", optarg, FRAME_MIN, FRAME_MAX);
+			break;
+		case 'S':
+			parse_sources(o, optarg);
+			break;
+		case 'p':
+			parse_proto(o, optarg);
+			break;
+		case 'q':
+			o->quiet_per = (uint32_t)number("quiet-per", optarg, 0, UINT32_MAX);
+			break;
+		case 'Q':
+			o->quiet_flows = (uint32_t)number("quiet-flows", optarg, 1, 40000);
+			break;
+		case 'v':
+			o->vlan = (uint16_t)number("vlan", optarg, 0, 4095);
+			break;
+		case 'f':
+			if (inet_pton(AF_INET, optarg, o->from) != 1)
+				wrong("from", optarg);
+			break;
+		case 't':
+			if (inet_pton(AF_INET, optarg, o->to) != 1)
+				wrong("to", optarg);
+			break;
+		case 'F':
+			parse_mac(o->smac, "from-mac", optarg);
+			break;
+		case 'T':
+			parse_mac(o->dmac, "to-mac", optarg);
+			break;
+		case 'n':
+			o->first = number("first", optarg, 0, 0x3fffffff);
+			break;
+		case 'e':
+			o->seed = number("seed", optarg, 0, UINT64_MAX);
+			break;
+		case 'C':
+			o->cpu = (int)number("cpu", optarg, 0, CPU_SETSIZE - 1);
+			break;
+		default:
+			usage();
+			exit(c == 'h' ? 0 : 2);
 		}
 	}
 	if (optind < argc || !o->iface) {
@@ -191,8 +250,15 @@ static void pin(int cpu)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.count = 1000, .size = FRAME_MIN, .quiet_flows = 200, .seed = 1, .cpu = -1,
-			    .smac = {2, 0, 0, 0, 0, 1}, .dmac = {2, 0, 0, 0, 0, 2}, .from = {203, 0, 113, 7}, .to = {198, 18, 0, 1}};
+	struct options o = {.count = 1000,
+			    .size = FRAME_MIN,
+			    .quiet_flows = 200,
+			    .seed = 1,
+			    .cpu = -1,
+			    .smac = {2, 0, 0, 0, 0, 1},
+			    .dmac = {2, 0, 0, 0, 0, 2},
+			    .from = {203, 0, 113, 7},
+			    .to = {198, 18, 0, 1}};
 	struct sigaction act = {.sa_handler = end};
 	struct result r = {0};
 	int raw = parse(&o, argc, argv);
@@ -203,7 +269,8 @@ int main(int argc, char **argv)
 		pin(o.cpu);
 	if (raw ? send_raw(&o, &r) : send_live(&o, &r))
 		return 1;
-	printf("packets %" PRIu64 " bytes %" PRIu64 " quiet %" PRIu64 " quiet_bytes %" PRIu64 " refused %" PRIu64 " seconds %.3f rate %.0f\n",
+	printf("packets %" PRIu64 " bytes %" PRIu64 " quiet %" PRIu64 " quiet_bytes %" PRIu64 " refused %" PRIu64
+	       " seconds %.3f rate %.0f\n",
 	       r.packets, r.bytes, r.quiet, r.quiet_bytes, r.refused, r.seconds, (double)r.packets / r.seconds);
 	return r.refused ? 3 : 0;
 }

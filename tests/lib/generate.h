@@ -22,18 +22,18 @@ enum gen_sources {
 
 struct gen_template {
 	__u8 bytes[GEN_TEMPLATE];
-	__u32 ip_sum;  /* IPv4 header without id, checksum and source */
-	__u32 l4_sum;  /* layer 4 and pseudo header without source and the fields written per frame */
-	__u16 check;   /* offset of the layer 4 checksum, 0: none */
-	__u8 proto;    /* IPPROTO_*, 0: a fragment without layer 4 */
-	__u8 pseudo;   /* the checksum covers the addresses */
+	__u32 ip_sum; /* IPv4 header without id, checksum and source */
+	__u32 l4_sum; /* layer 4 and pseudo header without source and the fields written per frame */
+	__u16 check;  /* offset of the layer 4 checksum, 0: none */
+	__u8 proto;   /* IPPROTO_*, 0: a fragment without layer 4 */
+	__u8 pseudo;  /* the checksum covers the addresses */
 };
 
 struct gen_settings {
 	__u32 ifindex;
 	__u32 sources_mode; /* enum gen_sources */
 	__u32 sources;
-	__u32 quiet_per;    /* every so many frames one quiet one, 0 = none */
+	__u32 quiet_per; /* every so many frames one quiet one, 0 = none */
 	__u32 quiet_flows;
 	__u32 quiet_known;  /* flows 0..this - 1 talk to the flood's destination, the others to hosts of their own */
 	__u32 quiet_source; /* host byte order: flow k comes from this + k */

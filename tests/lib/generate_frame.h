@@ -17,13 +17,13 @@ struct frame_spec {
 	uint8_t proto;
 	uint8_t smac[6], dmac[6];
 	uint8_t src[16], dst[16]; /* IPv4: the first four bytes */
-	uint16_t sport, dport;    /* ICMP: id, sequence */
+	uint16_t sport, dport;	  /* ICMP: id, sequence */
 	uint16_t ipid, frag;
-	uint16_t vlan;            /* VID, 0: untagged */
-	uint32_t flow;            /* IPv6 flow label */
+	uint16_t vlan;		  /* VID, 0: untagged */
+	uint32_t flow;		  /* IPv6 flow label */
 	uint32_t seq, ack, tsval; /* tsval not 0: with the time stamps option */
 	uint8_t flags;
-	uint32_t len;             /* of the frame; up to FRAME_MIN the rest behind the headers is Ethernet padding */
+	uint32_t len; /* of the frame; up to FRAME_MIN the rest behind the headers is Ethernet padding */
 };
 
 /* Where things are in a frame that was built. */

@@ -143,7 +143,12 @@ static struct frame_spec flood_spec(const struct options *o)
 
 static struct frame_spec quiet_spec(const struct options *o, uint32_t len, uint8_t proto)
 {
-	struct frame_spec s = {.family = 4, .proto = proto, .dport = proto == IPPROTO_TCP ? 443 : 5000, .flags = 0x18, .ack = 1, .len = len};
+	struct frame_spec s = {.family = 4,
+			       .proto = proto,
+			       .dport = proto == IPPROTO_TCP ? 443 : 5000,
+			       .flags = 0x18,
+			       .ack = 1,
+			       .len = len};
 
 	memcpy(s.smac, o->smac, 6);
 	memcpy(s.dmac, o->dmac, 6);
@@ -194,8 +199,11 @@ static int run(struct generate_bpf *bpf, const struct options *o, const uint8_t 
 		}
 		sent = state->packets[0] + state->packets[1];
 	}
-	*r = (struct result){.packets = sent, .bytes = state->bytes[0] + state->bytes[1], .quiet = state->packets[1],
-			     .quiet_bytes = state->bytes[1], .seconds = (double)(monotonic_ns() - start) / 1e9};
+	*r = (struct result){.packets = sent,
+			     .bytes = state->bytes[0] + state->bytes[1],
+			     .quiet = state->packets[1],
+			     .quiet_bytes = state->bytes[1],
+			     .seconds = (double)(monotonic_ns() - start) / 1e9};
 	return 0;
 }
 
@@ -227,8 +235,8 @@ int send_live(const struct options *o, struct result *r)
 	r->refused = after.refused - before.refused;
 	if (!rc && after.there && after.taken - before.taken + r->refused != r->packets) {
 		/* Somebody else redirects into this interface, or a frame got lost before it. */
-		fprintf(stderr, "generate: made %" PRIu64 " frames, %s took %" PRIu64 " and refused %" PRIu64 "\n", r->packets,
-			o->iface, after.taken - before.taken, r->refused);
+		fprintf(stderr, "generate: made %" PRIu64 " frames, %s took %" PRIu64 " and refused %" PRIu64 "\n",
+			r->packets, o->iface, after.taken - before.taken, r->refused);
 		rc = -1;
 	}
 out:

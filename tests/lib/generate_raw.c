@@ -22,7 +22,10 @@ static void fill(struct frame_spec *s, const struct options *o, uint64_t number)
 	uint32_t kind = (uint32_t)(number % 5), n = (uint32_t)number;
 	enum gen_proto proto = o->proto == PROTO_MIX ? mix[kind] : o->proto;
 
-	*s = (struct frame_spec){.family = o->proto == PROTO_MIX && kind > 2 ? 6 : 4, .vlan = o->vlan, .len = o->size, .ipid = (uint16_t)n};
+	*s = (struct frame_spec){.family = o->proto == PROTO_MIX && kind > 2 ? 6 : 4,
+				 .vlan = o->vlan,
+				 .len = o->size,
+				 .ipid = (uint16_t)n};
 	memcpy(s->smac, o->smac, 6);
 	memcpy(s->dmac, o->dmac, 6);
 	if (s->family == 6) {
