@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "recorder/db/days.h"
 
-#include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -25,7 +25,10 @@ struct days {
 	struct db *db;
 	const struct migrations *migrations;
 	_Atomic unsigned span_s;
-	_Atomic uint32_t ready[READY]; /* 0 = free */
+
+	pthread_mutex_t lock; /* held for a few instructions, never over a call */
+	uint32_t ready[READY]; /* 0 = free */
+	struct db_peer peer;   /* who said so: a server that was killed may have forgotten what it made last */
 };
 
 struct days *days_new(struct db *db, const struct migrations *migrations, unsigned span_s)
@@ -37,11 +40,15 @@ struct days *days_new(struct db *db, const struct migrations *migrations, unsign
 	days->db = db;
 	days->migrations = migrations;
 	days->span_s = span_s;
+	pthread_mutex_init(&days->lock, NULL);
 	return days;
 }
 
 void days_free(struct days *days)
 {
+	if (!days)
+		return;
+	pthread_mutex_destroy(&days->lock);
 	free(days);
 }
 
@@ -58,31 +65,45 @@ char *days_collection(char out[DAYS_NAME], const char *family, uint32_t day)
 
 /* ---- what this process knows to be there ------------------------------------------------------------------- */
 
-static bool is_ready(const struct days *days, uint32_t day)
+static bool is_ready(struct days *days, uint32_t day, const struct db_peer *peer)
 {
+	bool ready = false;
+
+	pthread_mutex_lock(&days->lock);
+	if (!db_peer_same_process(&days->peer, peer) && peer->kind == DB_STANDALONE) {
+		memset(days->ready, 0, sizeof(days->ready));
+		days->peer = *peer;
+	}
 	for (unsigned i = 0; i < READY; i++)
-		if (days->ready[i] == day)
-			return true;
-	return false;
+		ready |= days->ready[i] == day;
+	pthread_mutex_unlock(&days->lock);
+	return ready;
 }
 
 /* Forgetting one that is still needed costs a look at the server, no more. */
-static void set_ready(struct days *days, uint32_t day)
+static void set_ready(struct days *days, uint32_t day, const struct db_peer *peer)
 {
-	for (unsigned i = 0; i < READY; i++) {
-		uint32_t none = 0;
-		if (days->ready[i] == day || atomic_compare_exchange_strong(&days->ready[i], &none, day))
-			return;
-	}
-	days->ready[day % READY] = day;
+	unsigned at = day % READY;
+
+	pthread_mutex_lock(&days->lock);
+	for (unsigned i = 0; i < READY; i++)
+		if (!days->ready[i])
+			at = i;
+	for (unsigned i = 0; i < READY; i++)
+		if (days->ready[i] == day)
+			at = i;
+	if (db_peer_same_process(&days->peer, peer) || peer->kind != DB_STANDALONE)
+		days->ready[at] = day;
+	pthread_mutex_unlock(&days->lock);
 }
 
 void days_forget(struct days *days, uint32_t day)
 {
-	for (unsigned i = 0; i < READY; i++) {
-		uint32_t it = day;
-		atomic_compare_exchange_strong(&days->ready[i], &it, 0);
-	}
+	pthread_mutex_lock(&days->lock);
+	for (unsigned i = 0; i < READY; i++)
+		if (days->ready[i] == day)
+			days->ready[i] = 0;
+	pthread_mutex_unlock(&days->lock);
 }
 
 /* ---- what is there ----------------------------------------------------------------------------------------- */
@@ -317,23 +338,22 @@ static enum db_result make(struct days *days, struct db_client *client, const ch
 	return result;
 }
 
-/* All families of a day; `there` tells what need not be made (NULL: nothing is known). */
+/* All families of a day. `there`: what the server has now (NULL: what this process remembers will do). */
 static enum db_result make_day(struct days *days, struct db_client *client, uint32_t day, const struct listing *there,
 			       struct db_problem *problem)
 {
 	struct db_peer peer;
-	enum db_result result = DB_OK;
-	bool all = is_ready(days, day);
+	enum db_result result = db_peer(client, &peer, problem);
+	bool all = result == DB_OK && is_ready(days, day, &peer);
 
-	for (size_t i = 0; all && i < ARRAY_SIZE(families); i++)
+	for (size_t i = 0; there && all && i < ARRAY_SIZE(families); i++)
 		all = set_has(&there->of[i], day);
 	if (all)
 		return DB_OK;
-	result = db_peer(client, &peer, problem);
 	for (size_t i = 0; result == DB_OK && i < ARRAY_SIZE(families); i++)
 		result = make(days, client, families[i], day, peer.wire, problem);
 	if (result == DB_OK)
-		set_ready(days, day);
+		set_ready(days, day, &peer);
 	return result;
 }
 
@@ -499,9 +519,7 @@ enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, st
 
 enum db_result days_need(struct days *days, struct db_client *client, uint32_t day, struct db_problem *problem)
 {
-	static const struct listing nothing;
-
-	return is_ready(days, day) ? DB_OK : make_day(days, client, day, &nothing, problem);
+	return make_day(days, client, day, NULL, problem);
 }
 
 struct names {

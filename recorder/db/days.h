@@ -35,7 +35,10 @@ void days_set_span(struct days *days, unsigned span_s);
  */
 enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, struct db_problem *problem);
 
-/* One day, without asking the server when this process has seen to it already. The view is left alone. */
+/*
+ * One day, without asking the server when it has been seen to already, in this process and with the server process that `client` leads
+ * to. The view is left alone.
+ */
 enum db_result days_need(struct days *days, struct db_client *client, uint32_t day, struct db_problem *problem);
 
 /* Forgets a day: the next days_need looks at the server. */

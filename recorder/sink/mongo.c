@@ -88,6 +88,7 @@ struct sink_job {
 	bool begun;    /* write was called */
 	bool was_read; /* at least some documents are known from reading only */
 	struct db_peer read_peer; /* who got the first command, or was read from */
+	uint64_t confirm_at;      /* boot ns */
 	struct late late;
 	unsigned failures; /* in a row */
 	struct job_command *commands;
@@ -477,22 +478,21 @@ static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct
 	if (result == DB_OK) {
 		report->latency_ns = clock_boot_ns() - client->started_ns;
 		job->state = confirm ? CONFIRM : DONE;
+		job->confirm_at = clock_boot_ns() + LINGER_MS * 1000000ull;
 	} else if (confirm && client->started_ns) {
 		job->state = READ; /* no need to wait: an entry is the same however often it is written */
 	}
 	return result;
 }
 
-/* DB_OK: LINGER_MS later the process that acknowledged (or was read from) is still the one that answers. */
+/* DB_OK: the process that acknowledged (or was read from) is the one that answers now. */
 static enum db_result lives_on(struct mongo *m, struct db_client *client, const struct db_peer *before,
 			       struct db_problem *problem)
 {
 	bson_t *ping = BCON_NEW("ping", BCON_INT32(1));
-	enum db_result result;
+	enum db_result result = db_command(client, "admin", ping, NULL, problem); /* else an old greeting would be looked at */
 	struct db_peer now;
 
-	nanosleep(&(struct timespec){ .tv_nsec = LINGER_MS * 1000000l }, NULL);
-	result = db_command(client, "admin", ping, NULL, problem);
 	bson_destroy(ping);
 	if (result == DB_OK)
 		result = db_peer(client, &now, problem);
@@ -502,18 +502,17 @@ static enum db_result lives_on(struct mongo *m, struct db_client *client, const 
 	return result;
 }
 
-/* The journal that has the entry has what was read before it, if it is one server process's. */
+/* LINGER_MS after the ledger's answer. No thread waits for it: the loop calls again. */
 static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_client *client, uint64_t *again,
 			      struct db_problem *problem)
 {
 	enum db_result result;
 
-	if (clock_boot_ns() + NS_PER_SEC > client->until_ns) {
-		*again = clock_boot_ns(); /* too little is left of this call's time */
-		return db_problem_set(problem, DB_LATER, "%s: to be confirmed", db_where(m->db));
+	if (clock_boot_ns() < job->confirm_at) {
+		*again = job->confirm_at;
+		return db_problem_set(problem, DB_LATER, "%s: acknowledged, to be confirmed", db_where(m->db));
 	}
 	result = lives_on(m, client, &job->read_peer, problem);
-
 	job->state = result == DB_OK ? DONE : READ;
 	return result;
 }
@@ -702,8 +701,10 @@ static enum db_result put_once(struct mongo *m, struct db_client *client, const 
 	if (result == DB_OK) {
 		report->inserted = 1;
 		report->latency_ns = clock_boot_ns() - client->started_ns;
-		if (peer.kind == DB_STANDALONE && peer.has_process)
+		if (peer.kind == DB_STANDALONE && peer.has_process) {
+			nanosleep(&(struct timespec){ .tv_nsec = LINGER_MS * 1000000l }, NULL);
 			result = lives_on(m, client, &peer, problem);
+		}
 	} else if (result == DB_UNKNOWN && changes(family)) {
 		late_begin(m, &late, client, &peer, asked);
 		pthread_mutex_lock(&m->lock);
