@@ -115,6 +115,12 @@ void db_cancel(struct db *db)
 	db->guard.cancelled = true;
 }
 
+void db_on_connect(struct db *db, void (*connected)(void *arg), void *arg)
+{
+	db->guard.connected = connected;
+	db->guard.connected_arg = arg;
+}
+
 bool db_cancelled(const struct db *db)
 {
 	return db->guard.cancelled;

@@ -75,6 +75,10 @@ enum db_result db_open(struct db **db, const struct db_options *options, struct 
  * for room to send, within DB_CONNECT_MS when they are connecting.
  */
 void db_cancel(struct db *db);
+
+/* `connected` is called behind each TCP connection that is made, on whatever thread makes it. Before the first command; once. */
+void db_on_connect(struct db *db, void (*connected)(void *arg), void *arg);
+
 bool db_cancelled(const struct db *db);
 
 /* After the last client is done. NULL is fine. */

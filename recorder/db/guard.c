@@ -479,6 +479,8 @@ mongoc_stream_t *guard_connect(const mongoc_uri_t *uri, const mongoc_host_list_t
 		return (stream = connect_path(host->host, timeout_ms, error)) ? guard_stream(stream, guard, false) : NULL;
 	note_port(guard, htons(host->port));
 	stream = connect_tcp(host, timeout_ms, error);
+	if (stream && guard->connected)
+		guard->connected(guard->connected_arg);
 	bool tls = mongoc_uri_get_tls(uri);
 	if (stream && tls)
 		stream = add_tls(stream, uri, host->host, timeout_ms, error);

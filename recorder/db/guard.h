@@ -22,6 +22,8 @@
 struct guard {
 	_Atomic bool cancelled;       /* calls under way end, within GUARD_SLICE_MS where they wait for an answer */
 	_Atomic uint16_t port[16];    /* of hosts that were connected to, network byte order; 0: free */
+	void (*connected)(void *arg); /* behind each TCP connection, before anything is sent; on the connecting thread. May be NULL. */
+	void *connected_arg;
 };
 
 #define GUARD_SLICE_MS 50

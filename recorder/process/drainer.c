@@ -84,6 +84,19 @@ static void on_own_scan(uv_timer_t *timer)
 	own_scan(timer->data);
 }
 
+static void on_own_new(uv_async_t *async)
+{
+	own_scan(async->data);
+}
+
+/* On a worker: the connection exists, nothing is sent yet. */
+static void on_connected(void *arg)
+{
+	struct drainer *d = arg;
+
+	uv_async_send(&d->own_new);
+}
+
 static void arm_step(struct drainer *d)
 {
 	struct itimerspec never = {.it_value = {.tv_sec = (time_t)1 << 40}};
@@ -153,8 +166,12 @@ static int open_handles(struct drainer *d)
 	d->handles_open = true;
 	uv_timer_start(&d->backstop, on_backstop, BACKSTOP_MS, BACKSTOP_MS);
 	uv_timer_start(&d->second, on_second, 1000, 1000);
-	if (db_ports(d->db, &port, 1))
+	if (db_ports(d->db, &port, 1)) {
 		uv_timer_start(&d->own_scan, on_own_scan, 1, OWN_SCAN_MS);
+		d->own_new.data = d;
+		uv_async_init(&d->loop, &d->own_new, on_own_new);
+		db_on_connect(d->db, on_connected, d);
+	}
 	d->step_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (d->step_fd >= 0) {
 		d->step.data = d;
@@ -183,6 +200,8 @@ static void close_handles(struct drainer *d)
 		close_if_open((uv_handle_t *)&d->own_scan, NULL);
 		close_if_open((uv_handle_t *)&d->deadline, NULL);
 	}
+	if (d->own_new.data)
+		close_if_open((uv_handle_t *)&d->own_new, NULL);
 	if (d->stepping)
 		close_if_open((uv_handle_t *)&d->step, NULL);
 	for (unsigned i = 0; i < d->nlanes; i++)

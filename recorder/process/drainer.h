@@ -120,6 +120,7 @@ struct drainer {
 	uv_timer_t backstop; /* 100 ms: if a bell was missed */
 	uv_timer_t second;   /* 1 s: clock, horizon, days, balance */
 	uv_timer_t own_scan; /* 50 ms, only with a database over TCP */
+	uv_async_t own_new;  /* a connection was made just now: do not wait for the scan */
 	uv_timer_t deadline;
 	uv_poll_t step; /* timerfd that is cancelled when the wall clock is set */
 	uv_pipe_t listener; /* status */

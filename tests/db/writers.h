@@ -90,7 +90,7 @@ static inline void *writer_run(void *arg)
 				w->longest_ns = took;
 			if (outcome != SINK_SETTLED)
 				memcpy(w->problem, report.problem, sizeof(w->problem));
-			if (w->naive && outcome == SINK_AGAIN && *report.problem) {
+			if (w->naive && outcome == SINK_AGAIN && *report.problem && !report.waiting) {
 				w->sink->job_free(w->sink, job);
 				if (w->sink->encode(w->sink, &made.batch, &job))
 					abort();
