@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/magic.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -281,7 +282,7 @@ static void database_line(void *arg, bool ok, const char *text)
 	say(arg, ok ? OK : MISSING, "database", "%s", text);
 }
 
-static void check_database(struct check *check)
+static void ask_database(struct check *check)
 {
 	struct db_options options = {
 		.uri = check->settings->mongo, .database = check->settings->database, .clients = 2};
@@ -315,6 +316,24 @@ static void check_database(struct check *check)
 		migrations_free(&migrations);
 	}
 	db_close(db);
+}
+
+/* The drainer is who will connect: asked as its user, a socket that is not open to it is found here and not later. */
+static void check_database(struct check *check)
+{
+	const struct passwd *user = geteuid() == 0 ? getpwnam(check->settings->user) : NULL;
+	unsigned missing = check->count[MISSING];
+
+	if (user && (setegid(user->pw_gid) || seteuid(user->pw_uid))) {
+		say(check, MISSING, "database", "cannot be asked as user %s: %s", check->settings->user, strerror(errno));
+		return;
+	}
+	ask_database(check);
+	if (user && (seteuid(0) || setegid(0)))
+		say(check, MISSING, "privileges", "cannot be taken back: %s", strerror(errno));
+	if (user && check->count[MISSING] > missing)
+		say(check, WARNING, "database", "asked as user %s, whom the drainer runs as (--user); the local engine's socket is its user's: "
+		    "`deploy/engine/engine start --user %s`", check->settings->user, check->settings->user);
 }
 
 /* ---- all -----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,10 @@ static uint64_t ring_bytes(const struct settings *settings, unsigned ifaces, uns
 		return capture_ring_default(rings);
 	while (each * 2 * rings <= settings->ring_size && each < REC_RING_MAX)
 		each *= 2;
+	if (each * rings != settings->ring_size)
+		log_info("--ring-size %llu: %u rings of %llu bytes are %llu (each is a power of two, at most %u)",
+			 (unsigned long long)settings->ring_size, rings, (unsigned long long)each,
+			 (unsigned long long)(each * rings), REC_RING_MAX);
 	return each;
 }
 

@@ -57,6 +57,22 @@ static void check_count(struct drainer *d)
 	link_send(d->link, LINK_ENOUGH, 0, NULL, 0, -1);
 }
 
+/* What an interface takes with it when it goes: its hooks. What is in the rings is stored all the same. */
+static void check_interfaces(struct drainer *d)
+{
+	for (unsigned i = 0; i < d->nlanes; i++) {
+		struct lane *lane = &d->lanes[i];
+		struct witness witness;
+
+		if (lane->gone || !d->attached || witness_read(lane->info.iface, &witness) != -ENODEV)
+			continue;
+		lane->gone = true;
+		log_warn("%s: the interface is gone, and its hooks with it; end this recording and begin anew when it is back",
+			 lane->info.iface);
+		book_event(d, lane, "interface-gone", "the interface is gone; nothing of it is captured any more", NULL);
+	}
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	struct drainer *d = timer->data;
@@ -66,6 +82,7 @@ static void on_second(uv_timer_t *timer)
 	if (d->state != DRAINER_RECORDING && d->state != DRAINER_ENDING)
 		return;
 	upstream_check_days(d);
+	check_interfaces(d);
 	if (++ticks % 10 == 0)
 		addresses_refresh(d);
 	book_horizon(d);
@@ -591,8 +608,9 @@ int drainer_main(int link)
 
 	log_set_role("drainer");
 	signal(SIGPIPE, SIG_IGN);
-	/* The keeper speaks to us over the link; a terminal's ^C goes to both. */
+	/* The keeper speaks to us over the link; a terminal's ^C, and a service manager's SIGTERM, go to both. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	if (!d)

@@ -109,6 +109,7 @@ struct lane {
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
 	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
 	bool started;             /* the start event is written */
+	bool gone;                /* its interface went: said */
 };
 
 enum drainer_state { DRAINER_STARTING, DRAINER_RECORDING, DRAINER_ENDING, DRAINER_CLOSING };

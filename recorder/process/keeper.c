@@ -41,7 +41,7 @@ struct keeper {
 	uint8_t sensor_id[16];
 	int lock, control, signals, link;
 	pid_t drainer;
-	bool ready, failed, ended;
+	bool ready, failed, ended, finishing_anew;
 	enum ending ending;
 	uint64_t deadline;   /* boot ns: the drainer must be gone; 0: none */
 	uint64_t respawn_at; /* boot ns, 0: not due */
@@ -209,12 +209,12 @@ static void tidy(struct keeper *k)
 	}
 	k->status = 1;
 	if (!k->ended) {
-		log_error("what is in the rings is not stored; it stays there: `xdp-recorder stop %s` stores it when the database "
-			  "is there", name);
+		log_error("the drainer ended without a word: what is in the rings is not stored and stays there; `xdp-recorder stop "
+			  "%s --mongo URI` stores it", name);
 		return;
 	}
-	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s` stores them when the database "
-		  "is there", (unsigned long long)k->summary.waiting, name);
+	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s --mongo URI` stores them when the "
+		  "database is there", (unsigned long long)k->summary.waiting, name);
 }
 
 /* ---- the drainer ------------------------------------------------------------------------------------------------ */
@@ -311,6 +311,18 @@ static void read_link(struct keeper *k)
 	}
 }
 
+/* The drainer died while it was storing the rest: another one finishes, once, within the same bound. */
+static void finish_anew(struct keeper *k)
+{
+	uint64_t now = clock_boot_ns();
+
+	if (k->finishing_anew || now >= k->deadline || start_drainer(k))
+		return;
+	k->finishing_anew = true;
+	log_warn("the drainer died while it was ending; a new one stores the rest");
+	link_send(k->link, LINK_END, (uint32_t)((k->deadline - now) / NS_PER_SEC), NULL, 0, -1);
+}
+
 static void on_child(struct keeper *k)
 {
 	int status;
@@ -322,8 +334,12 @@ static void on_child(struct keeper *k)
 	captures_forget_own(&k->captures);
 	if (k->link >= 0)
 		close(TAKE_FD(k->link));
-	if (k->ended || k->failed || k->ending != NOT_ENDING)
+	if (k->ended || k->failed)
 		return;
+	if (k->ending != NOT_ENDING) {
+		finish_anew(k);
+		return;
+	}
 	if (WIFSIGNALED(status))
 		log_warn("the drainer died of signal %d; the rings hold what comes, a new one takes over",
 			 WTERMSIG(status));

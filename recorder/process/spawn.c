@@ -106,6 +106,7 @@ static void __attribute__((noreturn)) become_drainer(int link, int lock, uid_t u
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Terminal signals are the keeper's business, and must not arrive before the drainer says so itself. */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	err = drop_privileges(uid, gid);

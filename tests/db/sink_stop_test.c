@@ -47,7 +47,7 @@ static void late_inserts(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < WRITERS; i++) {
-		writers[i] = (struct writer){ .sink = sinks[i % KINDS], .id = (uint8_t)(i + 1), .records = 3000, .stop = &stop,
+		writers[i] = (struct writer){ .sink = sinks[i % KINDS], .id = (uint8_t)(i + 1), .records = 12000, .stop = &stop,
 					      .naive = i % KINDS == NAIVE };
 		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_run, &writers[i]), 0);
 	}
