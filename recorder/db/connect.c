@@ -18,9 +18,10 @@
 #define CLIENTS 16u
 
 /*
- * A pool of our own, of libmongoc's single-threaded clients: its pool brings a monitor thread and two more connections for each server,
- * which guard.c could not stand in front of, and which live on while the recorder ends. A client that had trouble is not used
- * again, nor are those that are as old as it: a server that went away took all of their connections.
+ * A pool of our own, of libmongoc's single-threaded clients: its pool brings a monitor thread and two more connections
+ * for each server, which guard.c could not stand in front of, and which live on while the recorder ends. A client that
+ * had trouble is not used again, nor are those that are as old as it: a server that went away took all of their
+ * connections.
  */
 struct idle {
 	mongoc_client_t *client;
@@ -49,11 +50,10 @@ static _Thread_local struct db_client *under_way;
 static void library_log(mongoc_log_level_t level, const char *domain, const char *message, void *arg)
 {
 	static const enum log_level levels[] = {
-		[MONGOC_LOG_LEVEL_ERROR] = LOG_DEBUG, [MONGOC_LOG_LEVEL_CRITICAL] = LOG_WARNING,
+		[MONGOC_LOG_LEVEL_ERROR] = LOG_DEBUG,	[MONGOC_LOG_LEVEL_CRITICAL] = LOG_WARNING,
 		[MONGOC_LOG_LEVEL_WARNING] = LOG_DEBUG, /* what our own line says already */
-		[MONGOC_LOG_LEVEL_MESSAGE] = LOG_INFO,
-		[MONGOC_LOG_LEVEL_INFO] = LOG_INFO, [MONGOC_LOG_LEVEL_DEBUG] = LOG_DEBUG,
-		[MONGOC_LOG_LEVEL_TRACE] = LOG_DEBUG,
+		[MONGOC_LOG_LEVEL_MESSAGE] = LOG_INFO,	[MONGOC_LOG_LEVEL_INFO] = LOG_INFO,
+		[MONGOC_LOG_LEVEL_DEBUG] = LOG_DEBUG,	[MONGOC_LOG_LEVEL_TRACE] = LOG_DEBUG,
 	};
 	char text[512];
 
@@ -75,9 +75,15 @@ static void library_start(void)
 const char *db_result_name(enum db_result result)
 {
 	static const char *const names[] = {
-		[DB_OK] = "ok",           [DB_UNREACHABLE] = "unreachable", [DB_DENIED] = "denied",
-		[DB_LATER] = "later",     [DB_UNKNOWN] = "unknown",         [DB_DUPLICATE] = "duplicate",
-		[DB_REFUSED] = "refused", [DB_FATAL] = "fatal",             [DB_CANCELLED] = "cancelled",
+		[DB_OK] = "ok",
+		[DB_UNREACHABLE] = "unreachable",
+		[DB_DENIED] = "denied",
+		[DB_LATER] = "later",
+		[DB_UNKNOWN] = "unknown",
+		[DB_DUPLICATE] = "duplicate",
+		[DB_REFUSED] = "refused",
+		[DB_FATAL] = "fatal",
+		[DB_CANCELLED] = "cancelled",
 	};
 
 	return (size_t)result < ARRAY_SIZE(names) ? names[result] : "?";
@@ -186,11 +192,13 @@ static enum db_result wrong_uri(const char *uri, const bson_error_t *error, stru
 	uri_redacted(uri, shown, sizeof(shown));
 	if (strncmp(uri, "mongodb://", 10) && strncmp(uri, "mongodb+srv://", 14))
 		why = "it must begin with mongodb://, mongodb+srv:// or / (the path of a socket)";
-	else if (user_end && (strchr(uri, '@') != user_end || memchr(strstr(uri, "://") + 3, '/', (size_t)(user_end - strstr(uri, "://") - 3))))
+	else if (user_end && (strchr(uri, '@') != user_end ||
+			      memchr(strstr(uri, "://") + 3, '/', (size_t)(user_end - strstr(uri, "://") - 3))))
 		why = "characters such as @ : / % in user or password must be percent-encoded";
 	else if (user_end)
 		why = "host, port, or an option is wrong, or user or password are not percent-encoded";
-	return db_problem_set(problem, DB_FATAL, "'%s' is no usable MongoDB URI: %s", shown, why ? why : error->message);
+	return db_problem_set(problem, DB_FATAL, "'%s' is no usable MongoDB URI: %s", shown,
+			      why ? why : error->message);
 }
 
 enum db_result db_open(struct db **out, const struct db_options *options, struct db_problem *problem)
@@ -198,7 +206,7 @@ enum db_result db_open(struct db **out, const struct db_options *options, struct
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	char socket_uri[1024];
 	const char *given = options->uri;
-	bson_error_t error = { 0 };
+	bson_error_t error = {0};
 
 	pthread_once(&once, library_start);
 	if (!given || !*given)
@@ -228,7 +236,9 @@ enum db_result db_open(struct db **out, const struct db_options *options, struct
 		name = DB_NAME_DEFAULT;
 	if (!name_is_valid(name)) {
 		db_problem_set(problem, DB_FATAL,
-			       "'%s' cannot be a database's name: 1 to 63 characters, none of / \\ . \" $ * < > : | ? or space", name);
+			       "'%s' cannot be a database's name: 1 to 63 characters, none of / \\ . \" $ * < > : | ? "
+			       "or space",
+			       name);
 		goto fail;
 	}
 
@@ -310,12 +320,12 @@ size_t db_ports(const struct db *db, uint16_t *ports, size_t max)
 
 static enum db_result new_client(struct db *db, struct db_client *client, struct db_problem *problem)
 {
-	bson_error_t error = { 0 };
+	bson_error_t error = {0};
 
 	client->client = mongoc_client_new_from_uri_with_error(db->uri, &error);
 	if (!client->client) /* of a mongodb+srv URI the name is looked up here */
-		return db_problem_set(problem, mongoc_uri_get_srv_hostname(db->uri) ? DB_UNREACHABLE : DB_FATAL, "%s: %s",
-				      db->where, error.message);
+		return db_problem_set(problem, mongoc_uri_get_srv_hostname(db->uri) ? DB_UNREACHABLE : DB_FATAL,
+				      "%s: %s", db->where, error.message);
 	mongoc_client_set_error_api(client->client, MONGOC_ERROR_API_VERSION_2);
 	mongoc_client_set_appname(client->client, db->app);
 	mongoc_client_set_apm_callbacks(client->client, db->callbacks, db);
@@ -325,15 +335,15 @@ static enum db_result new_client(struct db *db, struct db_client *client, struct
 
 enum db_result db_client_pop(struct db *db, struct db_client *client, struct db_problem *problem)
 {
-	struct idle taken = { 0 };
+	struct idle taken = {0};
 	bool stale;
 
-	*client = (struct db_client){ .db = db };
+	*client = (struct db_client){.db = db};
 	if (db->guard.cancelled)
 		return cancelled(db, problem);
 	do {
 		pthread_mutex_lock(&db->lock);
-		taken = db->count ? db->idle[--db->count] : (struct idle){ 0 };
+		taken = db->count ? db->idle[--db->count] : (struct idle){0};
 		client->generation = db->generation;
 		stale = taken.client && taken.generation != db->generation;
 		pthread_mutex_unlock(&db->lock);
@@ -346,7 +356,7 @@ enum db_result db_client_pop(struct db *db, struct db_client *client, struct db_
 
 enum db_result db_client_fresh(struct db *db, struct db_client *client, struct db_problem *problem)
 {
-	*client = (struct db_client){ .db = db };
+	*client = (struct db_client){.db = db};
 	if (db->guard.cancelled)
 		return cancelled(db, problem);
 	pthread_mutex_lock(&db->lock);
@@ -367,7 +377,7 @@ void db_client_done(struct db_client *client)
 		db->generation++;
 	keep = !client->broken && client->generation == db->generation && db->count < db->most;
 	if (keep)
-		db->idle[db->count++] = (struct idle){ client->client, client->generation };
+		db->idle[db->count++] = (struct idle){client->client, client->generation};
 	pthread_mutex_unlock(&db->lock);
 	if (!keep)
 		mongoc_client_destroy(client->client);
@@ -402,7 +412,8 @@ static void explain_socket(const struct db *db, struct db_problem *problem)
 	if (problem->result != DB_UNREACHABLE || !host || host->family != AF_UNIX)
 		return;
 	if (stat(host->host, &st))
-		db_problem_set(problem, DB_UNREACHABLE, "%s: no server: %s: %s", db->where, host->host, strerror(errno));
+		db_problem_set(problem, DB_UNREACHABLE, "%s: no server: %s: %s", db->where, host->host,
+			       strerror(errno));
 	else if (!S_ISSOCK(st.st_mode))
 		db_problem_set(problem, DB_UNREACHABLE, "%s: %s is no socket", db->where, host->host);
 }
@@ -426,7 +437,7 @@ enum db_result db_command(struct db_client *client, const char *database, const 
 {
 	struct db *db = client->db;
 	const char *what = command_name(command);
-	bson_error_t error = { 0 };
+	bson_error_t error = {0};
 	enum db_result result;
 	bson_t own;
 	bool ok;
@@ -476,7 +487,8 @@ static enum db_result hand_out(struct db_client *client, const bson_t *reply, db
 	bson_iter_t it, field, batch;
 
 	*next = 0;
-	if (!bson_iter_init_find(&it, reply, "cursor") || !BSON_ITER_HOLDS_DOCUMENT(&it) || !bson_iter_recurse(&it, &field))
+	if (!bson_iter_init_find(&it, reply, "cursor") || !BSON_ITER_HOLDS_DOCUMENT(&it) ||
+	    !bson_iter_recurse(&it, &field))
 		return db_problem_set(problem, DB_UNKNOWN, "%s: an answer without cursor", client->db->where);
 	while (bson_iter_next(&field)) {
 		const char *key = bson_iter_key(&field);
@@ -554,8 +566,9 @@ static void peer_from_hello(const bson_t *hello, struct db_peer *peer)
 {
 	bson_iter_t it, sub;
 
-	*peer = (struct db_peer){ .kind = DB_STANDALONE };
-	if (bson_iter_init_find(&it, hello, "msg") && BSON_ITER_HOLDS_UTF8(&it) && !strcmp(bson_iter_utf8(&it, NULL), "isdbgrid"))
+	*peer = (struct db_peer){.kind = DB_STANDALONE};
+	if (bson_iter_init_find(&it, hello, "msg") && BSON_ITER_HOLDS_UTF8(&it) &&
+	    !strcmp(bson_iter_utf8(&it, NULL), "isdbgrid"))
 		peer->kind = DB_MONGOS;
 	else if (bson_iter_init_find(&it, hello, "setName") || bson_iter_init_find(&it, hello, "isreplicaset"))
 		peer->kind = DB_REPLICA_SET;
@@ -575,7 +588,7 @@ static void peer_from_hello(const bson_t *hello, struct db_peer *peer)
 static enum db_result hello_of(struct db_client *client, bson_t *hello, struct db_problem *problem)
 {
 	struct db *db = client->db;
-	bson_error_t error = { 0 };
+	bson_error_t error = {0};
 	mongoc_server_description_t *server, *greeting = NULL;
 	enum db_result result;
 
@@ -588,7 +601,8 @@ static enum db_result hello_of(struct db_client *client, bson_t *hello, struct d
 	guard_reset();
 	server = mongoc_client_select_server(client->client, true, NULL, &error);
 	if (server)
-		greeting = mongoc_client_get_handshake_description(client->client, mongoc_server_description_id(server), NULL, &error);
+		greeting = mongoc_client_get_handshake_description(client->client, mongoc_server_description_id(server),
+								   NULL, &error);
 	if (greeting) {
 		bson_destroy(hello);
 		bson_copy_to(mongoc_server_description_hello_response(greeting), hello);
@@ -640,7 +654,8 @@ static int32_t number(const bson_t *doc, const char *name)
 {
 	bson_iter_t it;
 
-	return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_NUMBER(&it) ? (int32_t)bson_iter_as_int64(&it) : 0;
+	return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_NUMBER(&it) ? (int32_t)bson_iter_as_int64(&it)
+										  : 0;
 }
 
 static void text(const bson_t *doc, const char *name, char *out, size_t size)

@@ -11,22 +11,23 @@
 #include "recorder/db/ensure.h"
 
 #define DAYS_MAX 62u
-#define READY 64u        /* days that a process remembers: more than it writes to at a time */
-#define PATIENCE_MS 3000 /* a call does not begin another command after that: what is missing comes with the next call */
+#define READY 64u /* days that a process remembers: more than it writes to at a time */
+#define PATIENCE_MS                                                                                                    \
+	3000 /* a call does not begin another command after that: what is missing comes with the next call */
 
 #define WIRE_TIME_SERIES 13 /* MongoDB 5.0 */
-#define WIRE_SPAN 20        /* 6.3: bucketMaxSpanSeconds is the user's to choose */
+#define WIRE_SPAN 20	    /* 6.3: bucketMaxSpanSeconds is the user's to choose */
 
 #define COMMAND_NOT_FOUND 59
 
-static const char *const families[] = { "packets", "balance", "batches", "floods" };
+static const char *const families[] = {"packets", "balance", "batches", "floods"};
 
 struct days {
 	struct db *db;
 	const struct migrations *migrations;
 	_Atomic unsigned span_s;
 
-	pthread_mutex_t lock; /* held for a few instructions, never over a call */
+	pthread_mutex_t lock;  /* held for a few instructions, never over a call */
 	uint32_t ready[READY]; /* 0 = free */
 	struct db_peer peer;   /* who said so: a server that was killed may have forgotten what it made last */
 };
@@ -157,7 +158,8 @@ static uint32_t day_of(const char *name, const char *family)
 {
 	size_t len = strlen(family);
 
-	if (strncmp(name, family, len) || name[len] != '_' || strspn(name + len + 1, "0123456789") != 8 || name[len + 9])
+	if (strncmp(name, family, len) || name[len] != '_' || strspn(name + len + 1, "0123456789") != 8 ||
+	    name[len + 9])
 		return 0;
 	return (uint32_t)strtoul(name + len + 1, NULL, 10);
 }
@@ -260,8 +262,8 @@ static void append_options(bson_t *command, const bson_t *options, unsigned span
 			continue;
 		}
 		BSON_APPEND_DOCUMENT_BEGIN(command, "timeseries", &copy);
-		bson_copy_to_excluding_noinit(&series, &copy, "bucketMaxSpanSeconds", "bucketRoundingSeconds", "granularity",
-					      (char *)NULL);
+		bson_copy_to_excluding_noinit(&series, &copy, "bucketMaxSpanSeconds", "bucketRoundingSeconds",
+					      "granularity", (char *)NULL);
 		if (wire >= WIRE_SPAN) {
 			BSON_APPEND_INT32(&copy, "bucketMaxSpanSeconds", (int32_t)span_s);
 			BSON_APPEND_INT32(&copy, "bucketRoundingSeconds", (int32_t)span_s);
@@ -312,7 +314,8 @@ static enum db_result make(struct days *days, struct db_client *client, const ch
 		return db_problem_set(problem, DB_FATAL, "no migration says how %s is made", name);
 	bool series = bson_has_field(&options, "timeseries");
 	if (series && wire < WIRE_TIME_SERIES)
-		return db_problem_set(problem, DB_FATAL, "%s: the server has no time-series collections; MongoDB 5.0 or later is needed",
+		return db_problem_set(problem, DB_FATAL,
+				      "%s: the server has no time-series collections; MongoDB 5.0 or later is needed",
 				      db_where(days->db));
 
 	bson_init(&command);
@@ -373,7 +376,7 @@ static void coming(struct set *out, uint32_t day, unsigned count)
 
 static bool view_will_do(const struct listing *listing, uint32_t last)
 {
-	struct set must = { 0 };
+	struct set must = {0};
 	bool yes = listing->view_is == VIEW_OURS;
 
 	newest(&must, &listing->of[0], DAYS_VIEW_PAST);
@@ -429,7 +432,7 @@ static void append_view(bson_t *command, const struct set *want)
 static enum db_result change_view(struct db_client *client, const struct listing *listing, uint32_t last,
 				  struct db_problem *problem)
 {
-	struct set want = { 0 };
+	struct set want = {0};
 	bson_t command;
 	enum db_result result = DB_OK;
 	bool replaced = false;
@@ -474,7 +477,8 @@ static enum db_result keep_view(struct days *days, struct db_client *client, str
 	for (unsigned tries = 0; tries < 4; tries++) {
 		if (listing->view_is == VIEW_FOREIGN)
 			return db_problem_set(problem, DB_FATAL,
-					      "%s: '" DAYS_VIEW "' is a collection; the view of all days needs the name: rename it, or use another database",
+					      "%s: '" DAYS_VIEW "' is a collection; the view of all days needs the "
+								"name: rename it, or use another database",
 					      db_where(days->db));
 		if (view_will_do(listing, last))
 			return DB_OK;
@@ -494,7 +498,7 @@ static enum db_result keep_view(struct days *days, struct db_client *client, str
 enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, struct db_problem *problem)
 {
 	struct db_client client;
-	struct listing there = { 0 };
+	struct listing there = {0};
 	enum db_result result = db_client_pop(days->db, &client, problem);
 	unsigned n = 0;
 
@@ -542,7 +546,7 @@ static bool look_at_name(void *arg, const bson_t *collection)
 
 enum db_result days_list(struct db *db, const char *family, uint32_t **days, size_t *count, struct db_problem *problem)
 {
-	struct names names = { .family = family };
+	struct names names = {.family = family};
 	struct db_client client;
 	char pattern[64];
 	enum db_result result = db_client_pop(db, &client, problem);
@@ -552,8 +556,8 @@ enum db_result days_list(struct db *db, const char *family, uint32_t **days, siz
 	if (result != DB_OK)
 		return result;
 	snprintf(pattern, sizeof(pattern), "^%.20s_[0-9]{8}$", family);
-	bson_t *command = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true), "filter", "{", "name", "{",
-				   "$regex", BCON_UTF8(pattern), "}", "}");
+	bson_t *command = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true), "filter", "{", "name",
+				   "{", "$regex", BCON_UTF8(pattern), "}", "}");
 	result = db_each(&client, NULL, command, look_at_name, &names, problem);
 	bson_destroy(command);
 	db_client_done(&client);

@@ -2,10 +2,10 @@
 /*
  * days.h - the daily collections and the view over them.
  *
- * packets_YYYYMMDD (time series), balance_*, batches_*, floods_*: made from the templates of migrations (migrate.h), with their
- * indexes, before the first document comes: MongoDB would make a plain collection by itself where a time series must be.
- * The view `packets` unites the newest 90 days that exist and the coming 31, by name; it is changed only when one of
- * the next 7 days is missing from it, or an existing one among the newest 90 is.
+ * packets_YYYYMMDD (time series), balance_*, batches_*, floods_*: made from the templates of migrations (migrate.h),
+ * with their indexes, before the first document comes: MongoDB would make a plain collection by itself where a time
+ * series must be. The view `packets` unites the newest 90 days that exist and the coming 31, by name; it is changed
+ * only when one of the next 7 days is missing from it, or an existing one among the newest 90 is.
  *
  * Any thread, several recorders at once: everything is "make it unless it is there, then look at what is there".
  */
@@ -22,7 +22,8 @@
 
 struct days;
 
-/* `span_s`: bucketMaxSpanSeconds of packets_* made from now on; 0: as the template says. Keeps db and migrations (until days_free). NULL: no memory. */
+/* `span_s`: bucketMaxSpanSeconds of packets_* made from now on; 0: as the template says. Keeps db and migrations (until
+ * days_free). NULL: no memory. */
 struct days *days_new(struct db *db, const struct migrations *migrations, unsigned span_s);
 void days_free(struct days *days);
 
@@ -30,14 +31,14 @@ void days_free(struct days *days);
 void days_set_span(struct days *days, unsigned span_s);
 
 /*
- * Collections and indexes of days first..last (YYYYMMDD, at most 62 of them) and the view as seen from `last`. Looks at the server each
- * time (one command when all is there) and forgets days that were dropped.
+ * Collections and indexes of days first..last (YYYYMMDD, at most 62 of them) and the view as seen from `last`. Looks at
+ * the server each time (one command when all is there) and forgets days that were dropped.
  */
 enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, struct db_problem *problem);
 
 /*
- * One day, without asking the server when it has been seen to already, in this process and with the server process that `client` leads
- * to. The view is left alone.
+ * One day, without asking the server when it has been seen to already, in this process and with the server process that
+ * `client` leads to. The view is left alone.
  */
 enum db_result days_need(struct days *days, struct db_client *client, uint32_t day, struct db_problem *problem);
 

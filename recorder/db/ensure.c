@@ -71,7 +71,8 @@ struct found {
 	const bson_t *want;
 };
 
-/* What it holds must be what is asked for; further options (a validator, a compressor) are somebody's choice, capped is not. */
+/* What it holds must be what is asked for; further options (a validator, a compressor) are somebody's choice, capped is
+ * not. */
 static bool look_at(void *arg, const bson_t *collection)
 {
 	struct found *found = arg;
@@ -96,18 +97,20 @@ static enum db_result name_taken(struct db_client *client, const bson_t *command
 				 struct db_problem *problem)
 {
 	bson_t want = BSON_INITIALIZER;
-	struct found found = { .want = &want };
+	struct found found = {.want = &want};
 	enum db_result result;
 	bson_t *list = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(name), "}");
 
 	bson_copy_to_excluding_noinit(command, &want, "create", "writeConcern", "comment", "maxTimeMS", (char *)NULL);
 	result = db_each(client, NULL, list, look_at, &found, problem);
 	if (result == DB_OK && !found.any)
-		result = db_problem_set(problem, DB_LATER, "%s: %s vanished while it was looked at", db_where(client->db), name);
-	else if (result == DB_OK && !found.covers)
-		result = db_problem_set(problem, DB_FATAL,
-					"%s: '%s' is there already, but as something else; rename or drop it, or use another database",
+		result = db_problem_set(problem, DB_LATER, "%s: %s vanished while it was looked at",
 					db_where(client->db), name);
+	else if (result == DB_OK && !found.covers)
+		result = db_problem_set(
+			problem, DB_FATAL,
+			"%s: '%s' is there already, but as something else; rename or drop it, or use another database",
+			db_where(client->db), name);
 	bson_destroy(list);
 	bson_destroy(&want);
 	return result;
@@ -140,7 +143,8 @@ enum db_result ensure_command(struct db_client *client, const bson_t *command, s
 	if (!strcmp(what, "createIndexes") && result == DB_REFUSED &&
 	    (problem->code == INDEX_OPTIONS_CONFLICT || problem->code == INDEX_KEY_SPECS_CONFLICT)) {
 		struct db_problem first = *problem;
-		return db_problem_set(problem, DB_FATAL, "an index of '%s' is there already, but another one; drop it: %s", name,
+		return db_problem_set(problem, DB_FATAL,
+				      "an index of '%s' is there already, but another one; drop it: %s", name,
 				      first.text);
 	}
 	if ((!strcmp(what, "drop") || !strcmp(what, "dropIndexes")) && result == DB_REFUSED &&

@@ -8,9 +8,9 @@
 #include "recorder/db/connect.h"
 
 /*
- * Runs a command that may have been run before. create of what is there with these options, createIndexes of indexes that are there,
- * drop and dropIndexes of what is not there are DB_OK. Something else under the same name is DB_FATAL, and the
- * problem names it. Writes are majority and journalled.
+ * Runs a command that may have been run before. create of what is there with these options, createIndexes of indexes
+ * that are there, drop and dropIndexes of what is not there are DB_OK. Something else under the same name is DB_FATAL,
+ * and the problem names it. Writes are majority and journalled.
  */
 enum db_result ensure_command(struct db_client *client, const bson_t *command, struct db_problem *problem);
 

@@ -100,11 +100,11 @@ struct guarded {
 
 	uint8_t *data;
 	size_t have, size; /* bytes of the message under way, room for it */
-	size_t length;     /* of the whole message, 0 = not known yet */
-	size_t given;      /* bytes handed out of a checked message */
+	size_t length;	   /* of the whole message, 0 = not known yet */
+	size_t given;	   /* bytes handed out of a checked message */
 	bool checked;
 
-	uint64_t limit;    /* boot ns: what was sent must be answered by then, 0 = nothing was sent */
+	uint64_t limit; /* boot ns: what was sent must be answered by then, 0 = nothing was sent */
 	bool timed_out, retry;
 };
 
@@ -162,8 +162,8 @@ static void forget_message(struct guarded *g)
 }
 
 /*
- * Reads on until the message is whole and checked: 1. 0: nothing more now (timeout 0). -1: failed. Room is made as bytes
- * come, never for what is only announced.
+ * Reads on until the message is whole and checked: 1. 0: nothing more now (timeout 0). -1: failed. Room is made as
+ * bytes come, never for what is only announced.
  */
 static int fill(struct guarded *g, int32_t timeout_ms)
 {
@@ -190,8 +190,8 @@ static int fill(struct guarded *g, int32_t timeout_ms)
 		if (n <= 0) {
 			bool again = mongoc_stream_should_retry(g->inner) || mongoc_stream_timed_out(g->inner);
 			if (!again)
-				return (int)failed_with(g, n ? "the connection broke" : "the server closed the connection",
-							ECONNRESET);
+				return (int)failed_with(
+					g, n ? "the connection broke" : "the server closed the connection", ECONNRESET);
 			if (!timeout_ms)
 				return 0;
 			continue;
@@ -212,7 +212,8 @@ static int fill(struct guarded *g, int32_t timeout_ms)
 	}
 }
 
-static ssize_t guarded_readv(mongoc_stream_t *stream, mongoc_iovec_t *iov, size_t count, size_t least, int32_t timeout_ms)
+static ssize_t guarded_readv(mongoc_stream_t *stream, mongoc_iovec_t *iov, size_t count, size_t least,
+			     int32_t timeout_ms)
 {
 	struct guarded *g = guarded_of(stream);
 	size_t total = 0;
@@ -243,7 +244,8 @@ static ssize_t guarded_readv(mongoc_stream_t *stream, mongoc_iovec_t *iov, size_
 	return (ssize_t)total;
 }
 
-/* One piece, until it is written or the time is up. In slices, so that a server which does not read cannot hold the thread. */
+/* One piece, until it is written or the time is up. In slices, so that a server which does not read cannot hold the
+ * thread. */
 static bool write_piece(struct guarded *g, mongoc_iovec_t piece, uint64_t end)
 {
 	while (piece.iov_len) {
@@ -264,8 +266,8 @@ static bool write_piece(struct guarded *g, mongoc_iovec_t piece, uint64_t end)
 }
 
 /*
- * Normally the kernel takes all, or nearly all, at once: one call. What is left goes piece by piece. TLS wants its bytes
- * in one piece and waits for itself.
+ * Normally the kernel takes all, or nearly all, at once: one call. What is left goes piece by piece. TLS wants its
+ * bytes in one piece and waits for itself.
  */
 static ssize_t guarded_writev(mongoc_stream_t *stream, mongoc_iovec_t *iov, size_t count, int32_t timeout_ms)
 {
@@ -292,7 +294,7 @@ static ssize_t guarded_writev(mongoc_stream_t *stream, mongoc_iovec_t *iov, size
 		if (total <= written)
 			continue;
 		size_t skip = written > begin ? written - begin : 0;
-		mongoc_iovec_t piece = { .iov_base = (char *)iov[i].iov_base + skip, .iov_len = iov[i].iov_len - skip };
+		mongoc_iovec_t piece = {.iov_base = (char *)iov[i].iov_base + skip, .iov_len = iov[i].iov_len - skip};
 		if (!write_piece(g, piece, g->limit))
 			return -1;
 	}
@@ -400,7 +402,7 @@ static const char *why_not(int error)
 
 static mongoc_stream_t *connect_path(const char *path, int32_t timeout_ms, bson_error_t *error)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	mongoc_stream_t *stream;
 	int why = 0;
 
@@ -413,7 +415,7 @@ static mongoc_stream_t *connect_path(const char *path, int32_t timeout_ms, bson_
 
 static mongoc_stream_t *connect_tcp(const mongoc_host_list_t *host, int32_t timeout_ms, bson_error_t *error)
 {
-	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM }, *list;
+	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list;
 	mongoc_stream_t *stream = NULL;
 	char port[8];
 	int why = 0;
@@ -444,8 +446,10 @@ static mongoc_stream_t *add_tls(mongoc_stream_t *stream, const mongoc_uri_t *uri
 	options.pem_file = mongoc_uri_get_option_as_utf8(uri, MONGOC_URI_TLSCERTIFICATEKEYFILE, NULL);
 	options.pem_pwd = mongoc_uri_get_option_as_utf8(uri, MONGOC_URI_TLSCERTIFICATEKEYFILEPASSWORD, NULL);
 	options.ca_file = mongoc_uri_get_option_as_utf8(uri, MONGOC_URI_TLSCAFILE, NULL);
-	options.weak_cert_validation = insecure || mongoc_uri_get_option_as_bool(uri, MONGOC_URI_TLSALLOWINVALIDCERTIFICATES, false);
-	options.allow_invalid_hostname = insecure || mongoc_uri_get_option_as_bool(uri, MONGOC_URI_TLSALLOWINVALIDHOSTNAMES, false);
+	options.weak_cert_validation =
+		insecure || mongoc_uri_get_option_as_bool(uri, MONGOC_URI_TLSALLOWINVALIDCERTIFICATES, false);
+	options.allow_invalid_hostname =
+		insecure || mongoc_uri_get_option_as_bool(uri, MONGOC_URI_TLSALLOWINVALIDHOSTNAMES, false);
 	tls = mongoc_stream_tls_new_with_hostname(stream, host, &options, 1);
 	if (!tls) {
 		mongoc_stream_destroy(stream);
@@ -476,7 +480,8 @@ mongoc_stream_t *guard_connect(const mongoc_uri_t *uri, const mongoc_host_list_t
 	if (guard->cancelled)
 		return no_connection(error, host->host_and_port, "ended");
 	if (host->family == AF_UNIX)
-		return (stream = connect_path(host->host, timeout_ms, error)) ? guard_stream(stream, guard, false) : NULL;
+		return (stream = connect_path(host->host, timeout_ms, error)) ? guard_stream(stream, guard, false)
+									      : NULL;
 	note_port(guard, htons(host->port));
 	stream = connect_tcp(host, timeout_ms, error);
 	if (stream && guard->connected)

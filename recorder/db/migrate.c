@@ -68,14 +68,15 @@ static bool look_at_applied(void *arg, const bson_t *doc)
 	if (version < 1)
 		return true;
 	if ((size_t)version > ours->count) {
-		applied->result = db_problem_set(applied->problem, DB_FATAL,
-						 "%s: the database is at version %d (%s), this program knows %zu: use a newer xdp-recorder",
-						 where, version, field_text(doc, "name"), ours->count);
+		applied->result = db_problem_set(
+			applied->problem, DB_FATAL,
+			"%s: the database is at version %d (%s), this program knows %zu: use a newer xdp-recorder",
+			where, version, field_text(doc, "name"), ours->count);
 	} else if (strcmp(checksum, ours->list[version - 1].checksum)) {
-		applied->result = db_problem_set(applied->problem, DB_FATAL,
-						 "%s: migration %d (%s) was applied with other contents (sha256 %.12s there, %.12s here)",
-						 where, version, ours->list[version - 1].name, checksum,
-						 ours->list[version - 1].checksum);
+		applied->result = db_problem_set(
+			applied->problem, DB_FATAL,
+			"%s: migration %d (%s) was applied with other contents (sha256 %.12s there, %.12s here)", where,
+			version, ours->list[version - 1].name, checksum, ours->list[version - 1].checksum);
 	} else if (version <= 64) {
 		applied->known |= 1ull << (version - 1);
 	}
@@ -85,11 +86,11 @@ static bool look_at_applied(void *arg, const bson_t *doc)
 static enum db_result read_applied(struct db_client *client, struct run *run, struct applied *applied,
 				   struct db_problem *problem)
 {
-	bson_t *find = BCON_NEW("find", COLLECTION, "filter", "{", "_id", "{", "$type", "number", "}", "}", "sort", "{", "_id",
-				BCON_INT32(1), "}");
+	bson_t *find = BCON_NEW("find", COLLECTION, "filter", "{", "_id", "{", "$type", "number", "}", "}", "sort", "{",
+				"_id", BCON_INT32(1), "}");
 	enum db_result result;
 
-	*applied = (struct applied){ .run = run, .problem = problem };
+	*applied = (struct applied){.run = run, .problem = problem};
 	result = db_each(client, NULL, find, look_at_applied, applied, problem);
 	bson_destroy(find);
 	return result == DB_OK ? applied->result : result;
@@ -137,8 +138,8 @@ static int64_t count_of(const bson_t *reply, const char *name)
 }
 
 /* {update: migrations, updates: [{q: {_id: "lock", owner, beat?}, u}]}: DB_OK when it matched, DB_LATER when not. */
-static enum db_result update_lock(struct db_client *client, const uint8_t owner[16], const int64_t *beat, const bson_t *u,
-				  struct db_problem *problem)
+static enum db_result update_lock(struct db_client *client, const uint8_t owner[16], const int64_t *beat,
+				  const bson_t *u, struct db_problem *problem)
 {
 	bson_t command = BSON_INITIALIZER, reply, updates, update, q;
 	enum db_result result;
@@ -158,7 +159,8 @@ static enum db_result update_lock(struct db_client *client, const uint8_t owner[
 	db_append_write_concern(&command);
 	result = db_command(client, NULL, &command, &reply, problem);
 	if (result == DB_OK && count_of(&reply, "n") != 1)
-		result = db_problem_set(problem, DB_LATER, "%s: the migration lock went to somebody else", db_where(client->db));
+		result = db_problem_set(problem, DB_LATER, "%s: the migration lock went to somebody else",
+					db_where(client->db));
 	bson_destroy(&reply);
 	bson_destroy(&command);
 	return result;
@@ -197,7 +199,7 @@ static bool look_at_lock(void *arg, const bson_t *doc)
 static enum db_result take_lock(struct db_client *client, struct run *run, struct db_problem *problem)
 {
 	bson_t command = BSON_INITIALIZER, documents, holder = BSON_INITIALIZER;
-	struct lock lock = { 0 };
+	struct lock lock = {0};
 	enum db_result result;
 	bson_iter_t it;
 	bson_t ours;
@@ -219,7 +221,8 @@ static enum db_result take_lock(struct db_client *client, struct run *run, struc
 	bson_destroy(find);
 	if (result != DB_OK || !lock.found) {
 		bson_destroy(&holder);
-		return result != DB_OK ? result : db_problem_set(problem, DB_LATER, "the migration lock was just freed");
+		return result != DB_OK ? result
+				       : db_problem_set(problem, DB_LATER, "the migration lock was just freed");
 	}
 	if (!memcmp(lock.owner, run->owner, sizeof(run->owner))) {
 		bson_destroy(&holder);
@@ -237,8 +240,8 @@ static enum db_result take_lock(struct db_client *client, struct run *run, struc
 		return db_problem_set(problem, DB_LATER, "%s: another recorder is migrating (%s, pid %" PRId64 ")",
 				      db_where(run->db), lock.host, lock.pid);
 	}
-	log_warn("%s: the migration lock of %s, pid %" PRId64 ", has not moved for %u ms: taking it over", db_where(run->db),
-		 lock.host, lock.pid, run->stale_ms);
+	log_warn("%s: the migration lock of %s, pid %" PRId64 ", has not moved for %u ms: taking it over",
+		 db_where(run->db), lock.host, lock.pid, run->stale_ms);
 	append_lock(&holder, "u", run);
 	if (bson_iter_init_find(&it, &holder, "u") && ensure_inside(&it, &ours))
 		result = update_lock(client, lock.owner, &lock.beat, &ours, problem);
@@ -259,8 +262,8 @@ static void free_lock(struct db_client *client, const struct run *run)
 {
 	struct db_problem problem;
 	bson_t *command = BCON_NEW("delete", COLLECTION, "deletes", "[", "{", "q", "{", "_id", "lock", "owner",
-				   BCON_BIN(BSON_SUBTYPE_BINARY, run->owner, sizeof(run->owner)), "}", "limit", BCON_INT32(1), "}",
-				   "]");
+				   BCON_BIN(BSON_SUBTYPE_BINARY, run->owner, sizeof(run->owner)), "}", "limit",
+				   BCON_INT32(1), "}", "]");
 
 	db_append_write_concern(command);
 	if (db_command(client, NULL, command, NULL, &problem) != DB_OK)
@@ -352,7 +355,7 @@ static bool worth_waiting(enum db_result result)
 static enum db_result begin(struct run *run, struct db *db, const struct migrations *migrations,
 			    struct db_problem *problem)
 {
-	*run = (struct run){ .db = db, .migrations = migrations };
+	*run = (struct run){.db = db, .migrations = migrations};
 	if (migrations->count > 64)
 		return db_problem_set(problem, DB_FATAL, "more than 64 migrations");
 	if (getrandom(run->owner, sizeof(run->owner), 0) != sizeof(run->owner))
@@ -371,7 +374,7 @@ enum db_result migrate_run(struct db *db, const struct migrations *migrations, c
 	unsigned wait_ms = options && options->wait_ms ? options->wait_ms : WAIT_MS;
 	uint64_t end = clock_boot_ns() + wait_ms * 1000000ull;
 
-	*report = (struct migrate_report){ .from = -1 };
+	*report = (struct migrate_report){.from = -1};
 	if (result != DB_OK)
 		return result;
 	run.stale_ms = options && options->stale_ms ? options->stale_ms : STALE_MS;
@@ -383,7 +386,7 @@ enum db_result migrate_run(struct db *db, const struct migrations *migrations, c
 		}
 		if (!worth_waiting(result) || clock_boot_ns() >= end)
 			break;
-		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_MS * 1000000l }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000l}, NULL);
 	}
 	if (report->from < 0)
 		report->from = 0;
@@ -399,7 +402,7 @@ enum db_result migrate_check(struct db *db, const struct migrations *migrations,
 	const struct migration *m;
 	enum db_result result = begin(&run, db, migrations, problem);
 
-	*report = (struct migrate_report){ 0 };
+	*report = (struct migrate_report){0};
 	if (result == DB_OK)
 		result = db_client_pop(db, &client, problem);
 	if (result != DB_OK)
@@ -408,7 +411,8 @@ enum db_result migrate_check(struct db *db, const struct migrations *migrations,
 	db_client_done(&client);
 	report->from = report->to = applied.highest;
 	if (result == DB_OK && (m = next_of(&run, &applied)))
-		result = db_problem_set(problem, DB_LATER, "%s: migration %d (%s) is to be applied: xdp-recorder migrate",
-					db_where(db), m->version, m->name);
+		result = db_problem_set(problem, DB_LATER,
+					"%s: migration %d (%s) is to be applied: xdp-recorder migrate", db_where(db),
+					m->version, m->name);
 	return result;
 }

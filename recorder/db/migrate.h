@@ -2,13 +2,13 @@
 /*
  * migrate.h - the numbered changes of the database (migrations/NNNN-name.json), applied once each, in order.
  *
- * A file: { version, name, why, commands: [...], daily: [{ family, options, indexes }...] } in extended JSON. `commands` run once;
- * each must be repeatable, since a crash can come behind any of them. `daily` are the templates of the daily
- * collections (days.h); the newest one of a family counts.
+ * A file: { version, name, why, commands: [...], daily: [{ family, options, indexes }...] } in extended JSON.
+ * `commands` run once; each must be repeatable, since a crash can come behind any of them. `daily` are the templates of
+ * the daily collections (days.h); the newest one of a family counts.
  *
  * The collection `migrations` has a document for each applied one: {_id: version, name, checksum (SHA-256 of the file),
- * at, by: {host, pid, program}}, and while one is at work {_id: "lock", owner, host, pid, beat}. A lock whose beat stands still
- * for stale_ms is taken over.
+ * at, by: {host, pid, program}}, and while one is at work {_id: "lock", owner, host, pid, beat}. A lock whose beat
+ * stands still for stale_ms is taken over.
  */
 #ifndef XDP_RECORDER_DB_MIGRATE_H
 #define XDP_RECORDER_DB_MIGRATE_H
@@ -21,7 +21,7 @@ struct migration {
 	int32_t version;
 	char *name;
 	char *why;
-	bson_t *body;      /* the whole file */
+	bson_t *body;	   /* the whole file */
 	char checksum[65]; /* hex */
 };
 
@@ -48,14 +48,15 @@ struct migrate_report {
 };
 
 /*
- * Brings the database to the newest version. DB_OK also when there was nothing to do; DB_FATAL when the database is newer than this
- * program, or a migration was applied with other contents; DB_DENIED; else what the database said last when wait_ms
- * was over. Blocks; retries by itself (every command is repeatable).
+ * Brings the database to the newest version. DB_OK also when there was nothing to do; DB_FATAL when the database is
+ * newer than this program, or a migration was applied with other contents; DB_DENIED; else what the database said last
+ * when wait_ms was over. Blocks; retries by itself (every command is repeatable).
  */
 enum db_result migrate_run(struct db *db, const struct migrations *migrations, const struct migrate_options *options,
 			   struct migrate_report *report, struct db_problem *problem);
 
-/* Looks only: DB_OK when the database is as this program needs it, DB_LATER when migrations are to be run, DB_FATAL as above. */
+/* Looks only: DB_OK when the database is as this program needs it, DB_LATER when migrations are to be run, DB_FATAL as
+ * above. */
 enum db_result migrate_check(struct db *db, const struct migrations *migrations, struct migrate_report *report,
 			     struct db_problem *problem);
 

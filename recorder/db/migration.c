@@ -67,8 +67,8 @@ static bool only_fields(const bson_t *doc, const char *const *names, size_t coun
 /* NULL, or what is wrong with a daily template. */
 static const char *wrong_template(const bson_t *daily)
 {
-	static const char *const fields[] = { "family", "why", "options", "indexes" };
-	static const char *const families[] = { "packets", "balance", "batches", "floods" };
+	static const char *const fields[] = {"family", "why", "options", "indexes"};
+	static const char *const families[] = {"packets", "balance", "batches", "floods"};
 	const char *family = text_of(daily, "family"), *other;
 	bson_iter_t it;
 	size_t i = 0;
@@ -89,14 +89,15 @@ static const char *wrong_template(const bson_t *daily)
 /* NULL, or what is wrong with the file. */
 static const char *wrong_body(const bson_t *body, int32_t version)
 {
-	static const char *const fields[] = { "version", "name", "why", "commands", "daily" };
+	static const char *const fields[] = {"version", "name", "why", "commands", "daily"};
 	const char *other, *wrong = NULL;
 	bson_iter_t it, element;
 	bson_t inside;
 
 	if (!only_fields(body, fields, ARRAY_SIZE(fields), &other))
 		return "only version, name, why, commands and daily are known";
-	if (!bson_iter_init_find(&it, body, "version") || !BSON_ITER_HOLDS_NUMBER(&it) || bson_iter_as_int64(&it) != version)
+	if (!bson_iter_init_find(&it, body, "version") || !BSON_ITER_HOLDS_NUMBER(&it) ||
+	    bson_iter_as_int64(&it) != version)
 		return "version must be the number in the file's name";
 	if (!text_of(body, "name") || !*text_of(body, "name") || !text_of(body, "why") || !*text_of(body, "why"))
 		return "name and why must be texts";
@@ -108,13 +109,15 @@ static const char *wrong_body(const bson_t *body, int32_t version)
 		return "daily must be a list of documents";
 	if (bson_iter_init_find(&it, body, "daily") && bson_iter_recurse(&it, &element))
 		while (!wrong && bson_iter_next(&element))
-			wrong = ensure_inside(&element, &inside) ? wrong_template(&inside) : "daily must be a list of documents";
+			wrong = ensure_inside(&element, &inside) ? wrong_template(&inside)
+								 : "daily must be a list of documents";
 	return wrong;
 }
 
 static bool number_of(const char *file, int32_t *version)
 {
-	if (strlen(file) < 11 || strspn(file, "0123456789") != 4 || file[4] != '-' || strcmp(file + strlen(file) - 5, ".json"))
+	if (strlen(file) < 11 || strspn(file, "0123456789") != 4 || file[4] != '-' ||
+	    strcmp(file + strlen(file) - 5, ".json"))
 		return false;
 	*version = atoi(file);
 	return *version > 0;
@@ -123,7 +126,7 @@ static bool number_of(const char *file, int32_t *version)
 static enum db_result add(struct migrations *migrations, const char *file, const char *bytes, size_t len,
 			  struct db_problem *problem)
 {
-	struct migration m = { 0 };
+	struct migration m = {0};
 	bson_error_t error;
 	const char *wrong;
 
@@ -173,8 +176,9 @@ static enum db_result add_file(struct migrations *migrations, const char *dir, c
 	} else {
 		size_t len = fread(bytes, 1, FILE_MAX, in);
 		result = ferror(in) || len == FILE_MAX
-				 ? db_problem_set(problem, DB_FATAL, "migration %s: it cannot be read, or has more than %d bytes",
-						  path, FILE_MAX - 1)
+				 ? db_problem_set(problem, DB_FATAL,
+						  "migration %s: it cannot be read, or has more than %d bytes", path,
+						  FILE_MAX - 1)
 				 : add(migrations, name, bytes, len, problem);
 	}
 	if (in)
@@ -194,7 +198,7 @@ enum db_result migrations_load(struct migrations *migrations, const char *dir, s
 	enum db_result result = DB_OK;
 	struct dirent **entries;
 
-	*migrations = (struct migrations){ 0 };
+	*migrations = (struct migrations){0};
 	if (dir) {
 		int n = scandir(dir, &entries, is_json, alphasort);
 		if (n < 0)
@@ -225,7 +229,7 @@ void migrations_free(struct migrations *migrations)
 		free(migrations->list[i].why);
 	}
 	free(migrations->list);
-	*migrations = (struct migrations){ 0 };
+	*migrations = (struct migrations){0};
 }
 
 bool migrations_daily(const struct migrations *migrations, const char *family, bson_t *out)

@@ -48,17 +48,17 @@ static const struct {
 	enum rec_term term;
 	const char *path;
 } terms[] = {
-	{ REC_SEEN, "seen" },
-	{ REC_PUBLISHED, "stored" },
-	{ REC_FILTERED_OWN, "filtered.own" },
-	{ REC_FILTERED_EXPR, "filtered.expr" },
-	{ REC_BLOCKED, "blocked" },
-	{ REC_SUMMARISED_FLOW, "summarised.flow" },
-	{ REC_SUMMARISED_PREFIX, "summarised.prefix" },
-	{ REC_LOST_RING_FULL, "lost.ring_full" },
-	{ REC_LOST_CONTENDED, "lost.contended" },
-	{ REC_LOST_NO_RING, "lost.no_ring" },
-	{ REC_LOST_UNREADABLE, "lost.unreadable" },
+	{REC_SEEN, "seen"},
+	{REC_PUBLISHED, "stored"},
+	{REC_FILTERED_OWN, "filtered.own"},
+	{REC_FILTERED_EXPR, "filtered.expr"},
+	{REC_BLOCKED, "blocked"},
+	{REC_SUMMARISED_FLOW, "summarised.flow"},
+	{REC_SUMMARISED_PREFIX, "summarised.prefix"},
+	{REC_LOST_RING_FULL, "lost.ring_full"},
+	{REC_LOST_CONTENDED, "lost.contended"},
+	{REC_LOST_NO_RING, "lost.no_ring"},
+	{REC_LOST_UNREADABLE, "lost.unreadable"},
 };
 
 static void append_sum(bson_t *group, const char *key, const char *path)
@@ -73,7 +73,7 @@ static void append_sum(bson_t *group, const char *key, const char *path)
 static void append_match(bson_t *match, const struct read_balance_filter *filter)
 {
 	if (filter->capture) {
-		uint8_t from[BALANCE_ID_LEN] = { 0 }, to[BALANCE_ID_LEN];
+		uint8_t from[BALANCE_ID_LEN] = {0}, to[BALANCE_ID_LEN];
 		memset(to, 0xff, sizeof(to));
 		memcpy(from, filter->capture, CAPTURE_ID_LEN);
 		memcpy(to, filter->capture, CAPTURE_ID_LEN);
@@ -122,7 +122,8 @@ static uint64_t number_of(const bson_t *doc, const char *name)
 {
 	bson_iter_t it;
 
-	return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_NUMBER(&it) ? (uint64_t)bson_iter_as_int64(&it) : 0;
+	return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_NUMBER(&it) ? (uint64_t)bson_iter_as_int64(&it)
+										  : 0;
 }
 
 static bool add_balance(void *arg, const bson_t *doc)
@@ -156,7 +157,8 @@ enum db_result read_balance(struct db *db, const struct read_balance_filter *fil
 	if (result != DB_OK)
 		return result;
 	for (size_t i = 0; result == DB_OK && i < count; i++) {
-		if ((filter->first_day && days[i] < filter->first_day) || (filter->last_day && days[i] > filter->last_day))
+		if ((filter->first_day && days[i] < filter->first_day) ||
+		    (filter->last_day && days[i] > filter->last_day))
 			continue;
 		bson_t command = BSON_INITIALIZER, cursor;
 		BSON_APPEND_UTF8(&command, "aggregate", days_collection(name, "balance", days[i]));
@@ -196,13 +198,13 @@ static bool keep_newest(void *arg, const bson_t *doc)
 {
 	struct newest *newest = arg;
 	struct read_ledger *entry = newest->entry;
-	uint8_t id[LEDGER_ID_LEN] = { 0 };
+	uint8_t id[LEDGER_ID_LEN] = {0};
 
 	copy_binary(doc, "_id", id, sizeof(id));
 	uint64_t number = get_be64(id + CAPTURE_ID_LEN);
 	if (entry->found && number <= entry->number)
 		return true;
-	*entry = (struct read_ledger){ .found = true, .number = number, .day = newest->day };
+	*entry = (struct read_ledger){.found = true, .number = number, .day = newest->day};
 	entry->packets = (uint32_t)number_of(doc, "packets");
 	copy_binary(doc, "digest", entry->digest, DIGEST_LEN);
 	copy_binary(doc, "previous", entry->previous, DIGEST_LEN);
@@ -219,7 +221,7 @@ enum db_result read_ledger_newest(struct db *db, const uint8_t capture[CAPTURE_I
 	size_t count;
 	enum db_result result = days_list(db, "batches", &days, &count, problem);
 
-	*entry = (struct read_ledger){ 0 };
+	*entry = (struct read_ledger){0};
 	if (result == DB_OK)
 		result = db_client_pop(db, &client, problem);
 	if (result != DB_OK)
@@ -228,7 +230,7 @@ enum db_result read_ledger_newest(struct db *db, const uint8_t capture[CAPTURE_I
 	ledger_id(to, capture, UINT64_MAX);
 	/* All days: after a step of the clock the newest number need not lie in the newest day. */
 	for (size_t i = 0; result == DB_OK && i < count; i++) {
-		struct newest newest = { entry, days[i] };
+		struct newest newest = {entry, days[i]};
 		bson_t command = BSON_INITIALIZER, filter, sort;
 		BSON_APPEND_UTF8(&command, "find", days_collection(name, "batches", days[i]));
 		BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
@@ -264,7 +266,7 @@ enum db_result read_ledger_entry(struct db *db, const uint8_t capture[CAPTURE_ID
 				 bson_t *entry, bool *found, struct db_problem *problem)
 {
 	uint8_t id[LEDGER_ID_LEN];
-	struct copy copy = { .out = entry };
+	struct copy copy = {.out = entry};
 	struct db_client client;
 	char name[DAYS_NAME];
 	bson_t command = BSON_INITIALIZER, filter;
@@ -292,9 +294,9 @@ enum db_result read_ledger_entry(struct db *db, const uint8_t capture[CAPTURE_ID
 enum db_result read_batch(struct db *db, const uint8_t capture[CAPTURE_ID_LEN], uint64_t number, uint32_t day,
 			  int64_t first_ms, int64_t last_ms, read_document *each, void *arg, struct db_problem *problem)
 {
-	const struct batch_source source = { .sensor = "", .iface = "" };
+	const struct batch_source source = {.sensor = "", .iface = ""};
 	struct batch_source mine = source;
-	struct batch batch = { .source = &mine, .number = number };
+	struct batch batch = {.source = &mine, .number = number};
 	uint8_t from[PACKET_ID_LEN], to[PACKET_ID_LEN];
 	struct db_client client;
 	char name[DAYS_NAME];
@@ -350,7 +352,7 @@ static int64_t floor_ms(int64_t ns)
 enum db_result read_batch_positions(struct db_client *client, const struct batch *batch, bool majority,
 				    uint8_t *present, uint32_t count, struct db_problem *problem)
 {
-	struct positions positions = { present, count };
+	struct positions positions = {present, count};
 	uint8_t from[PACKET_ID_LEN], to[PACKET_ID_LEN];
 	char name[DAYS_NAME];
 	bson_t command = BSON_INITIALIZER, filter, projection;
@@ -363,13 +365,15 @@ enum db_result read_batch_positions(struct db_client *client, const struct batch
 	packet_id(to, batch, count - 1);
 	BSON_APPEND_UTF8(&command, "find", days_collection(name, "packets", batch->day));
 	BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
-	append_time_range(&filter, floor_ms(batch_wall(batch, batch->first_boot)), floor_ms(batch_wall(batch, batch->last_boot)));
+	append_time_range(&filter, floor_ms(batch_wall(batch, batch->first_boot)),
+			  floor_ms(batch_wall(batch, batch->last_boot)));
 	append_id_range(&filter, from, to, sizeof(from));
 	bson_append_document_end(&command, &filter);
 	BSON_APPEND_DOCUMENT_BEGIN(&command, "projection", &projection);
 	BSON_APPEND_INT32(&projection, "_id", 1);
 	bson_append_document_end(&command, &projection);
-	BSON_APPEND_INT32(&command, "batchSize", (int32_t)(2 * count + 16)); /* one answer, even if all were there twice */
+	BSON_APPEND_INT32(&command, "batchSize",
+			  (int32_t)(2 * count + 16)); /* one answer, even if all were there twice */
 	append_concern(&command, majority);
 	result = db_each(client, NULL, &command, note_position, &positions, problem);
 	bson_destroy(&command);

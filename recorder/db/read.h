@@ -46,16 +46,18 @@ enum db_result read_ledger_entry(struct db *db, const uint8_t capture[CAPTURE_ID
 				 bson_t *entry, bool *found, struct db_problem *problem);
 
 /*
- * Walks the documents of a batch of any encoder version, by _id, ascending. [first_ms, last_ms] is the batch's time range (its ledger
- * entry knows it), which spares a scan of the day; both 0: the whole day. `each` returns false to stop.
+ * Walks the documents of a batch of any encoder version, by _id, ascending. [first_ms, last_ms] is the batch's time
+ * range (its ledger entry knows it), which spares a scan of the day; both 0: the whole day. `each` returns false to
+ * stop.
  */
 typedef bool read_document(void *arg, const bson_t *document);
 enum db_result read_batch(struct db *db, const uint8_t capture[CAPTURE_ID_LEN], uint64_t number, uint32_t day,
-			  int64_t first_ms, int64_t last_ms, read_document *each, void *arg, struct db_problem *problem);
+			  int64_t first_ms, int64_t last_ms, read_document *each, void *arg,
+			  struct db_problem *problem);
 
 /*
- * The positions of a batch's documents that are there, of one encoder version: present[position] counts how often (255 = that or more).
- * With `majority` only what a majority has.
+ * The positions of a batch's documents that are there, of one encoder version: present[position] counts how often (255
+ * = that or more). With `majority` only what a majority has.
  */
 enum db_result read_batch_positions(struct db_client *client, const struct batch *batch, bool majority,
 				    uint8_t *present, uint32_t count, struct db_problem *problem);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* translate.h - libmongoc's and the server's errors as db_result and one line: the only place that knows their codes. */
+/* translate.h - libmongoc's and the server's errors as db_result and one line: the only place that knows their codes.
+ */
 #ifndef XDP_RECORDER_DB_TRANSLATE_H
 #define XDP_RECORDER_DB_TRANSLATE_H
 
@@ -9,7 +10,8 @@
 enum db_result translate_code(int32_t code);
 
 /*
- * An answer that came: `ok`, writeErrors, writeConcernError. `what` is the command's name, `where` as of db_where. DB_OK when all are fine.
+ * An answer that came: `ok`, writeErrors, writeConcernError. `what` is the command's name, `where` as of db_where.
+ * DB_OK when all are fine.
  */
 enum db_result translate_reply(const char *where, const char *what, const bson_t *reply, struct db_problem *problem);
 

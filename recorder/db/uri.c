@@ -13,8 +13,8 @@ static const char hidden[] = "***";
 /* Options whose values are secret, or hold secrets among other things. */
 static bool secret_option(const char *name, size_t len)
 {
-	static const char *const names[] = { "tlscertificatekeyfilepassword", "sslclientcertificatekeypassword",
-					     "authmechanismproperties", "proxypassword", "password" };
+	static const char *const names[] = {"tlscertificatekeyfilepassword", "sslclientcertificatekeypassword",
+					    "authmechanismproperties", "proxypassword", "password"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (len == strlen(names[i]) && !strncasecmp(name, names[i], len))
@@ -63,7 +63,7 @@ static void put_options(struct text *out, const char *at)
  */
 char *uri_redacted(const char *uri, char *out, size_t size)
 {
-	struct text text = { out, size };
+	struct text text = {out, size};
 	const char *scheme = strstr(uri, "://");
 	const char *from = scheme ? scheme + 3 : uri;
 	const char *end = strrchr(from, '@');
@@ -112,13 +112,13 @@ void uri_redact_text(char *text)
 bool uri_from_path(const char *path, char *out, size_t size)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	struct text text = { out, size };
+	struct text text = {out, size};
 
 	put(&text, "mongodb://", 10);
 	for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
 		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
 			     strchr("-._~", *p);
-		char escaped[3] = { '%', hex[*p >> 4], hex[*p & 15] };
+		char escaped[3] = {'%', hex[*p >> 4], hex[*p & 15]};
 
 		put(&text, plain ? (const char *)p : escaped, plain ? 1 : 3);
 	}

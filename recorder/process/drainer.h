@@ -49,6 +49,7 @@ struct flight {
 	struct flight *next;
 	struct batch *batch;
 	struct sink_job *job;
+	bool lingering;
 	int recipe; /* index in the journal, -1: not written yet */
 	enum flight_state state;
 	int error; /* of preparing, -errno */
@@ -100,6 +101,7 @@ struct lane {
 
 	struct flight *first, *last; /* in number order */
 	unsigned flights;
+	unsigned lingering; /* of them: written, and waiting to be believed; they take a recipe, but no worker */
 	uint64_t next_number;
 	uint8_t chain[DIGEST_LEN]; /* digest of the newest batch with a recipe */
 

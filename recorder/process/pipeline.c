@@ -49,6 +49,12 @@ static struct flight *flight_new(struct lane *lane, struct batch *batch)
 	return flight;
 }
 
+static void set_lingering(struct flight *flight, bool lingering)
+{
+	flight->lane->lingering += lingering - flight->lingering;
+	flight->lingering = lingering;
+}
+
 static void flight_closed(uv_handle_t *handle)
 {
 	free(handle->data);
@@ -63,6 +69,7 @@ static void flight_pop(struct lane *lane)
 	if (!lane->first)
 		lane->last = NULL;
 	lane->flights--;
+	set_lingering(flight, false);
 	if (flight->job)
 		lane->drainer->sink->job_free(lane->drainer->sink, flight->job);
 	batch_free(flight->batch);
@@ -162,7 +169,10 @@ static void settle_prefix(struct lane *lane)
 
 static void write_again(uv_timer_t *timer)
 {
-	write_start(timer->data);
+	struct flight *flight = timer->data;
+
+	set_lingering(flight, false);
+	write_start(flight);
 }
 
 static void write_done(uv_work_t *work, int status)
@@ -183,6 +193,7 @@ static void write_done(uv_work_t *work, int status)
 		break;
 	case SINK_AGAIN:
 		flight->state = FLIGHT_WAITING;
+		set_lingering(flight, flight->report.waiting);
 		uv_timer_start(&flight->again, write_again,
 			       flight->report.again_ns > now ? (flight->report.again_ns - now) / 1000000 + 1 : 1, 0);
 		break;
@@ -233,6 +244,12 @@ static bool cut_now(const struct lane *lane, uint64_t pending, uint64_t oldest, 
 
 	return pending >= s->batch_packets * RECORD_TYPICAL || lane->drainer->state == DRAINER_ENDING ||
 	       now >= oldest + s->batch_age_ms * 1000000;
+}
+
+/* Workers and recipes are both bounded. */
+static bool may_cut(const struct lane *lane)
+{
+	return lane->flights - lane->lingering < lane->drainer->settings->in_flight && lane->flights < JOURNAL_RECIPES;
 }
 
 static bool cut_one(struct lane *lane)
@@ -299,10 +316,10 @@ void pipeline_tick(struct drainer *d)
 		uint64_t oldest, pending = cut_pending(lane->rings, lane->nrings, &oldest);
 
 		note_peak(lane);
-		while (pending && lane->flights < d->settings->in_flight && cut_now(lane, pending, oldest, now) &&
+		while (pending && may_cut(lane) && cut_now(lane, pending, oldest, now) &&
 		       cut_one(lane))
 			pending = cut_pending(lane->rings, lane->nrings, &oldest);
-		if (lane->flights >= d->settings->in_flight)
+		if (!may_cut(lane))
 			continue; /* a flight that lands ticks again */
 		if (pending) {
 			uint64_t due = oldest + d->settings->batch_age_ms * 1000000;

@@ -23,9 +23,9 @@ struct made {
 static inline void made_record(uint8_t *at, uint32_t i)
 {
 	static const uint8_t frame[MADE_FRAME] = {
-		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, /* Ethernet */
+		2,    0, 0, 0,	0, 1, 2,    0, 0,  0,  0, 2, 8,	  0,			   /* Ethernet */
 		0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 203, 0, 113, 7, /* IPv4 */
-		0, 0, 0, 53, 0, 8, 0, 0, /* UDP */
+		0,    0, 0, 53, 0, 8, 0,    0,						   /* UDP */
 	};
 	struct rec_head *head = (struct rec_head *)at;
 	uint8_t *bytes = at + sizeof(*head);
@@ -67,8 +67,9 @@ static inline void make_batch(struct made *made, uint8_t id, uint64_t number, ui
 		made_record(made->bytes + i * stride, i);
 		b->records[i] = (const struct rec_head *)(made->bytes + i * stride);
 	}
-	made->range = (struct batch_range){ .from = number * 1000000, .to = number * 1000000 + n * stride, .records = n };
-	made->second = (struct batch_second){ .sec = MADE_BOOT / NS_PER_SEC, .packets = n, .bytes = (uint64_t)n * MADE_FRAME };
+	made->range = (struct batch_range){.from = number * 1000000, .to = number * 1000000 + n * stride, .records = n};
+	made->second =
+		(struct batch_second){.sec = MADE_BOOT / NS_PER_SEC, .packets = n, .bytes = (uint64_t)n * MADE_FRAME};
 	b->source = &made->source;
 	b->number = number;
 	b->day = MADE_DAY;

@@ -36,7 +36,7 @@ static int tear_down(void **state)
 static enum db_result ping(const char *uri, struct db_problem *problem)
 {
 	struct db *db;
-	enum db_result result = db_open(&db, &(struct db_options){ .uri = uri }, problem);
+	enum db_result result = db_open(&db, &(struct db_options){.uri = uri}, problem);
 
 	if (result != DB_OK)
 		return result;
@@ -47,13 +47,13 @@ static enum db_result ping(const char *uri, struct db_problem *problem)
 
 static void a_server_that_is_well(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db_server server;
 	uint64_t latency;
 	struct db *db;
 
 	(void)state;
-	assert_int_equal(db_open(&db, &(struct db_options){ .uri = engine.uri }, &problem), DB_OK);
+	assert_int_equal(db_open(&db, &(struct db_options){.uri = engine.uri}, &problem), DB_OK);
 	assert_string_equal(db_name(db), DB_NAME_DEFAULT);
 	assert_int_equal(db_ping(db, &latency, &problem), DB_OK);
 	assert_true(latency > 0);
@@ -69,7 +69,7 @@ static void a_server_that_is_well(void **state)
 /* A socket may be given by its path. */
 static void a_path_as_uri(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	char path[256];
 	size_t n = 0;
 
@@ -88,7 +88,7 @@ static void a_path_as_uri(void **state)
 
 static void the_wrong_place(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	uint64_t began;
 
 	(void)state;
@@ -115,10 +115,20 @@ static void the_wrong_place(void **state)
 static void wrong_uris(void **state)
 {
 	static const char *const wrong[] = {
-		"", "x", "http://host/", "mongodb://", "mongodb://user:se/cret@host/", "mongodb://user:se@cret@host/",
-		"mongodb://user:secret%@host/", "mongodb://user:secret@host:99999999/", "mongodb://host/?ssl=perhaps",
-		"mongodb://host/?w=majority&w", "mongodb+srv://user:secret@host:1/", "mongodb://user:secret@host/a.b",
-		"mongodb://user:secret@", "mongodb://user:secret",
+		"",
+		"x",
+		"http://host/",
+		"mongodb://",
+		"mongodb://user:se/cret@host/",
+		"mongodb://user:se@cret@host/",
+		"mongodb://user:secret%@host/",
+		"mongodb://user:secret@host:99999999/",
+		"mongodb://host/?ssl=perhaps",
+		"mongodb://host/?w=majority&w",
+		"mongodb+srv://user:secret@host:1/",
+		"mongodb://user:secret@host/a.b",
+		"mongodb://user:secret@",
+		"mongodb://user:secret",
 	};
 	struct db_problem problem;
 	struct db *db;
@@ -126,7 +136,7 @@ static void wrong_uris(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		memset(&problem, 0, sizeof(problem));
-		if (db_open(&db, &(struct db_options){ .uri = wrong[i] }, &problem) == DB_OK) {
+		if (db_open(&db, &(struct db_options){.uri = wrong[i]}, &problem) == DB_OK) {
 			db_close(db); /* libmongoc takes some of these; then the server decides */
 			continue;
 		}
@@ -136,23 +146,25 @@ static void wrong_uris(void **state)
 		if (strchr(wrong[i], '@')) /* else it is a host's name */
 			assert_null(strstr(problem.text, "cret"));
 	}
-	assert_int_equal(db_open(&db, &(struct db_options){ .uri = "mongodb://host", .database = "a.b" }, &problem), DB_FATAL);
+	assert_int_equal(db_open(&db, &(struct db_options){.uri = "mongodb://host", .database = "a.b"}, &problem),
+			 DB_FATAL);
 	assert_non_null(strstr(problem.text, "a.b"));
 }
 
 static void commands_of_the_server(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db *db;
 
 	(void)state;
-	assert_int_equal(db_open(&db, &(struct db_options){ .uri = engine.uri, .database = test_database() }, &problem), DB_OK);
+	assert_int_equal(db_open(&db, &(struct db_options){.uri = engine.uri, .database = test_database()}, &problem),
+			 DB_OK);
 	bson_t *none = BCON_NEW("nosuchcommand", BCON_INT32(1));
 	assert_int_equal(db_run(db, NULL, none, NULL, &problem), DB_REFUSED);
 	assert_int_equal(problem.code, 59);
 	bson_destroy(none);
-	bson_t *twice = BCON_NEW("insert", "c", "documents", "[", "{", "_id", BCON_INT32(1), "}", "{", "_id", BCON_INT32(1), "}", "]",
-				 "ordered", BCON_BOOL(false));
+	bson_t *twice = BCON_NEW("insert", "c", "documents", "[", "{", "_id", BCON_INT32(1), "}", "{", "_id",
+				 BCON_INT32(1), "}", "]", "ordered", BCON_BOOL(false));
 	assert_int_equal(db_run(db, NULL, twice, NULL, &problem), DB_DUPLICATE);
 	assert_int_equal(problem.index, 1);
 	bson_destroy(twice);
@@ -188,12 +200,13 @@ static void check_line(void *arg, bool ok, const char *text)
 
 static void check_finds_nothing_missing(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	unsigned lines = 0;
 	struct db *db;
 
 	(void)state;
-	assert_int_equal(db_open(&db, &(struct db_options){ .uri = engine.uri, .database = test_database() }, &problem), DB_OK);
+	assert_int_equal(db_open(&db, &(struct db_options){.uri = engine.uri, .database = test_database()}, &problem),
+			 DB_OK);
 	assert_int_equal(db_check(db, check_line, &lines), 0);
 	assert_true(lines >= 2);
 	drop_database(db);
@@ -204,25 +217,25 @@ static void check_finds_nothing_missing(void **state)
 
 static struct db *open_fake(const struct fake *fake, const char *user)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db *db = NULL;
 	char uri[128];
 
 	snprintf(uri, sizeof(uri), "mongodb://%s127.0.0.1:%u/", user, fake->port);
-	if (db_open(&db, &(struct db_options){ .uri = uri }, &problem) != DB_OK)
+	if (db_open(&db, &(struct db_options){.uri = uri}, &problem) != DB_OK)
 		fail_msg("%s", problem.text);
 	return db;
 }
 
 static void bad_answers(void **state)
 {
-	static const enum fake_manner manners[] = { FAKE_CLOSE,	   FAKE_HALF,	  FAKE_GARBAGE,	  FAKE_HUGE,
-						    FAKE_NEGATIVE, FAKE_BROKEN_BSON };
-	struct db_problem problem = { 0 };
+	static const enum fake_manner manners[] = {FAKE_CLOSE, FAKE_HALF,     FAKE_GARBAGE,
+						   FAKE_HUGE,  FAKE_NEGATIVE, FAKE_BROKEN_BSON};
+	struct db_problem problem = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(manners); i++) {
-		struct fake fake = { .command = manners[i] };
+		struct fake fake = {.command = manners[i]};
 		fake_start(&fake);
 		struct db *db = open_fake(&fake, "");
 		uint64_t began = clock_boot_ns();
@@ -240,13 +253,13 @@ static void bad_answers(void **state)
 
 static void bad_greetings(void **state)
 {
-	static const enum fake_manner manners[] = { FAKE_SILENT, FAKE_CLOSE, FAKE_HALF,	    FAKE_GARBAGE,
-						    FAKE_HUGE,	 FAKE_NEGATIVE, FAKE_BROKEN_BSON };
-	struct db_problem problem = { 0 };
+	static const enum fake_manner manners[] = {FAKE_SILENT, FAKE_CLOSE,    FAKE_HALF,	FAKE_GARBAGE,
+						   FAKE_HUGE,	FAKE_NEGATIVE, FAKE_BROKEN_BSON};
+	struct db_problem problem = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(manners); i++) {
-		struct fake fake = { .hello = manners[i] };
+		struct fake fake = {.hello = manners[i]};
 		fake_start(&fake);
 		struct db *db = open_fake(&fake, "");
 		uint64_t began = clock_boot_ns();
@@ -262,8 +275,8 @@ static void bad_greetings(void **state)
 
 static void no_answer(void **state)
 {
-	struct fake fake = { .command = FAKE_SILENT };
-	struct db_problem problem = { 0 };
+	struct fake fake = {.command = FAKE_SILENT};
+	struct db_problem problem = {0};
 
 	(void)state;
 	fake_start(&fake);
@@ -285,12 +298,12 @@ static void *cancel_soon(void *arg)
 
 static void cancelled_while_waiting(void **state)
 {
-	static const enum fake_manner manners[] = { FAKE_SILENT, FAKE_DRIP };
-	struct db_problem problem = { 0 };
+	static const enum fake_manner manners[] = {FAKE_SILENT, FAKE_DRIP};
+	struct db_problem problem = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(manners); i++) {
-		struct fake fake = { .command = manners[i] };
+		struct fake fake = {.command = manners[i]};
 		pthread_t thread;
 		fake_start(&fake);
 		struct db *db = open_fake(&fake, "");
@@ -319,34 +332,40 @@ static void answers_and_results(void **state)
 		enum db_result result;
 		const char *text;
 	} cases[] = {
-		{ "{\"ok\": 1, \"n\": 3}", DB_OK, "" },
-		{ "{\"ok\": true}", DB_OK, "" },
-		{ "{\"n\": 3}", DB_UNKNOWN, "without ok" },
-		{ "{\"ok\": 0, \"code\": 10107, \"errmsg\": \"not primary\"}", DB_LATER, "not primary" },
-		{ "{\"ok\": 0, \"code\": 14031, \"errmsg\": \"no space\"}", DB_LATER, "no space" },
-		{ "{\"ok\": 0, \"code\": 11601, \"errmsg\": \"interrupted\"}", DB_LATER, "interrupted" },
-		{ "{\"ok\": 0, \"code\": 50, \"errmsg\": \"time limit\"}", DB_LATER, "time limit" },
-		{ "{\"ok\": 0, \"code\": 13, \"errmsg\": \"not authorized\"}", DB_DENIED, "readWrite" },
-		{ "{\"ok\": 0, \"code\": 73, \"errmsg\": \"bad name\"}", DB_REFUSED, "bad name" },
-		{ "{\"ok\": 0, \"code\": 4242, \"errmsg\": \"x\", \"errorLabels\": [\"RetryableWriteError\"]}", DB_LATER, "x" },
-		{ "{\"ok\": 0}", DB_REFUSED, "no text" },
-		{ "{\"ok\": 1, \"writeErrors\": [{\"index\": 4, \"code\": 11000, \"errmsg\": \"dup\"}]}", DB_DUPLICATE, "document 4" },
-		{ "{\"ok\": 1, \"writeErrors\": [{\"index\": 4, \"code\": 11000, \"errmsg\": \"dup\"}, {\"index\": 7, \"code\": 2, \"errmsg\": \"bad value\"}]}",
-		  DB_REFUSED, "document 7" },
-		{ "{\"ok\": 1, \"writeErrors\": [{\"index\": 4, \"code\": 14031, \"errmsg\": \"full\"}, {\"index\": 7, \"code\": 11000, \"errmsg\": \"dup\"}]}",
-		  DB_LATER, "2 in all" },
-		{ "{\"ok\": 1, \"writeErrors\": 5}", DB_OK, "" },
-		{ "{\"ok\": 1, \"writeErrors\": [5, {}]}", DB_REFUSED, "" },
-		{ "{\"ok\": 1, \"n\": 3, \"writeConcernError\": {\"code\": 64, \"errmsg\": \"waiting for replication timed out\"}}", DB_LATER,
-		  "majority" },
-		{ "{\"ok\": 0, \"code\": 1, \"errmsg\": \"see mongodb://u:secret@h/\\nsecond line\"}", DB_LATER, "***@h/ second" },
+		{"{\"ok\": 1, \"n\": 3}", DB_OK, ""},
+		{"{\"ok\": true}", DB_OK, ""},
+		{"{\"n\": 3}", DB_UNKNOWN, "without ok"},
+		{"{\"ok\": 0, \"code\": 10107, \"errmsg\": \"not primary\"}", DB_LATER, "not primary"},
+		{"{\"ok\": 0, \"code\": 14031, \"errmsg\": \"no space\"}", DB_LATER, "no space"},
+		{"{\"ok\": 0, \"code\": 11601, \"errmsg\": \"interrupted\"}", DB_LATER, "interrupted"},
+		{"{\"ok\": 0, \"code\": 50, \"errmsg\": \"time limit\"}", DB_LATER, "time limit"},
+		{"{\"ok\": 0, \"code\": 13, \"errmsg\": \"not authorized\"}", DB_DENIED, "readWrite"},
+		{"{\"ok\": 0, \"code\": 73, \"errmsg\": \"bad name\"}", DB_REFUSED, "bad name"},
+		{"{\"ok\": 0, \"code\": 4242, \"errmsg\": \"x\", \"errorLabels\": [\"RetryableWriteError\"]}", DB_LATER,
+		 "x"},
+		{"{\"ok\": 0}", DB_REFUSED, "no text"},
+		{"{\"ok\": 1, \"writeErrors\": [{\"index\": 4, \"code\": 11000, \"errmsg\": \"dup\"}]}", DB_DUPLICATE,
+		 "document 4"},
+		{"{\"ok\": 1, \"writeErrors\": [{\"index\": 4, \"code\": 11000, \"errmsg\": \"dup\"}, {\"index\": 7, "
+		 "\"code\": 2, \"errmsg\": \"bad value\"}]}",
+		 DB_REFUSED, "document 7"},
+		{"{\"ok\": 1, \"writeErrors\": [{\"index\": 4, \"code\": 14031, \"errmsg\": \"full\"}, {\"index\": 7, "
+		 "\"code\": 11000, \"errmsg\": \"dup\"}]}",
+		 DB_LATER, "2 in all"},
+		{"{\"ok\": 1, \"writeErrors\": 5}", DB_OK, ""},
+		{"{\"ok\": 1, \"writeErrors\": [5, {}]}", DB_REFUSED, ""},
+		{"{\"ok\": 1, \"n\": 3, \"writeConcernError\": {\"code\": 64, \"errmsg\": \"waiting for replication "
+		 "timed out\"}}",
+		 DB_LATER, "majority"},
+		{"{\"ok\": 0, \"code\": 1, \"errmsg\": \"see mongodb://u:secret@h/\\nsecond line\"}", DB_LATER,
+		 "***@h/ second"},
 	};
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char copy[512];
-		struct fake fake = { .answer = fixed_answer, .arg = copy };
+		struct fake fake = {.answer = fixed_answer, .arg = copy};
 		snprintf(copy, sizeof(copy), "%s", cases[i].json);
 		fake_start(&fake);
 		struct db *db = open_fake(&fake, "");
@@ -368,8 +387,8 @@ static void answers_and_results(void **state)
 static void a_refused_login(void **state)
 {
 	char refusal[] = "{\"ok\": 0, \"code\": 18, \"errmsg\": \"Authentication failed.\"}";
-	struct fake fake = { .answer = fixed_answer, .arg = refusal };
-	struct db_problem problem = { 0 };
+	struct fake fake = {.answer = fixed_answer, .arg = refusal};
+	struct db_problem problem = {0};
 
 	(void)state;
 	fake_start(&fake);
@@ -385,8 +404,8 @@ static void a_refused_login(void **state)
 
 static void a_server_that_is_too_old(void **state)
 {
-	struct fake fake = { .hello_more = "\"maxWireVersion\": 2" };
-	struct db_problem problem = { 0 };
+	struct fake fake = {.hello_more = "\"maxWireVersion\": 2"};
+	struct db_problem problem = {0};
 
 	(void)state;
 	fake_start(&fake);
@@ -400,12 +419,14 @@ static void a_server_that_is_too_old(void **state)
 
 static void ports_of_the_database(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	uint16_t ports[4];
 	struct db *db;
 
 	(void)state;
-	assert_int_equal(db_open(&db, &(struct db_options){ .uri = "mongodb://a.invalid:1234,b.invalid,c.invalid:1234/" }, &problem), DB_OK);
+	assert_int_equal(db_open(&db, &(struct db_options){.uri = "mongodb://a.invalid:1234,b.invalid,c.invalid:1234/"},
+				 &problem),
+			 DB_OK);
 	assert_int_equal(db_ports(db, ports, 4), 2);
 	assert_int_equal(ntohs(ports[0]), 1234);
 	assert_int_equal(ntohs(ports[1]), 27017);
@@ -461,9 +482,9 @@ static const char *replica_answer(struct fake *fake, const char *name, const bso
 /* What was found on the primary counts only once a majority has it: else a change of primary could undo it. */
 static void settled_by_the_majority(void **state)
 {
-	struct replica_set set = { .lock = PTHREAD_MUTEX_INITIALIZER };
-	struct fake fake = { .hello_more = "\"setName\": \"rs\"", .answer = replica_answer, .arg = &set };
-	struct db_problem problem = { 0 };
+	struct replica_set set = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct fake fake = {.hello_more = "\"setName\": \"rs\"", .answer = replica_answer, .arg = &set};
+	struct db_problem problem = {0};
 	struct migrations migrations;
 	struct sink_report report;
 	struct sink_job *job;
@@ -480,7 +501,8 @@ static void settled_by_the_majority(void **state)
 	assert_int_equal(migrations_load(&migrations, NULL, &problem), DB_OK);
 	struct days *days = days_new(db, &migrations, 0);
 	struct ends_table *ends = ends_table_new(NULL, 0, NULL, 0, NULL, 0);
-	struct sink *sink = mongo_sink_new(&(struct mongo_sink_options){ .db = db, .days = days, .ends = ends, .late_ms = 1 });
+	struct sink *sink =
+		mongo_sink_new(&(struct mongo_sink_options){.db = db, .days = days, .ends = ends, .late_ms = 1});
 
 	assert_int_equal(sink->encode(sink, &set.made.batch, &job), 0);
 	enum sink_outcome outcome;

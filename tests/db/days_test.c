@@ -25,11 +25,12 @@ struct place {
 static void enter(struct place *place, unsigned span_s)
 {
 	static unsigned n;
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	char name[96];
 
 	snprintf(name, sizeof(name), "%s_%u", test_database(), n++);
-	assert_int_equal(db_open(&place->db, &(struct db_options){ .uri = engine.uri, .database = name }, &problem), DB_OK);
+	assert_int_equal(db_open(&place->db, &(struct db_options){.uri = engine.uri, .database = name}, &problem),
+			 DB_OK);
 	place->days = days_new(place->db, &migrations, span_s);
 	assert_non_null(place->days);
 }
@@ -43,7 +44,7 @@ static void leave(struct place *place)
 
 static void run_json(struct db *db, const char *json)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	bson_error_t error;
 	bson_t *command = bson_new_from_json((const uint8_t *)json, -1, &error);
 
@@ -55,7 +56,7 @@ static void run_json(struct db *db, const char *json)
 
 static void prepare(struct place *place, uint32_t first, uint32_t last)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 
 	if (days_prepare(place->days, first, last, &problem) != DB_OK)
 		fail_msg("%s", problem.text);
@@ -84,10 +85,11 @@ static bool look_at_view(void *arg, const bson_t *collection)
 
 static struct view view_of(struct db *db)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db_client client;
-	struct view view = { .found = false };
-	bson_t *list = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", DAYS_VIEW, "type", "view", "}");
+	struct view view = {.found = false};
+	bson_t *list =
+		BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", DAYS_VIEW, "type", "view", "}");
 
 	assert_int_equal(db_client_pop(db, &client, &problem), DB_OK);
 	assert_int_equal(db_each(&client, NULL, list, look_at_view, &view, &problem), DB_OK);
@@ -109,9 +111,9 @@ static bool view_changed(struct view *before, struct db *db)
 
 static int64_t count_collections(struct db *db, const char *filter)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db_client client;
-	struct counted counted = { 0 };
+	struct counted counted = {0};
 	bson_error_t error;
 	bson_t *parsed = bson_new_from_json((const uint8_t *)filter, -1, &error);
 	bson_t *list = BCON_NEW("listCollections", BCON_INT32(1), "filter", BCON_DOCUMENT(parsed));
@@ -129,7 +131,8 @@ static void insert_packet(struct db *db, uint32_t day, int id)
 	char json[256];
 
 	snprintf(json, sizeof(json),
-		 "{\"insert\": \"packets_%08u\", \"documents\": [{\"_id\": %d, \"ts\": {\"$date\": {\"$numberLong\": \"%lld\"}}, \"meta\": {\"sensor\": \"t\"}}]}",
+		 "{\"insert\": \"packets_%08u\", \"documents\": [{\"_id\": %d, \"ts\": {\"$date\": {\"$numberLong\": "
+		 "\"%lld\"}}, \"meta\": {\"sensor\": \"t\"}}]}",
 		 day, id, (long long)(clock_day_start(day) / 1000000));
 	run_json(db, json);
 }
@@ -159,12 +162,23 @@ static void made_as_they_must_be(void **state)
 	(void)state;
 	enter(&place, 0);
 	prepare(&place, 20260131, 20260201);
-	assert_int_equal(count_collections(place.db, "{\"name\": {\"$in\": [\"packets_20260131\", \"packets_20260201\"]}, \"type\": \"timeseries\", \"options.timeseries.timeField\": \"ts\", \"options.timeseries.metaField\": \"meta\", \"options.timeseries.bucketMaxSpanSeconds\": 60}"), 2);
-	assert_int_equal(count_collections(place.db, "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2026(0131|0201)$\"}, \"type\": \"collection\"}"), 6);
+	assert_int_equal(
+		count_collections(
+			place.db,
+			"{\"name\": {\"$in\": [\"packets_20260131\", \"packets_20260201\"]}, \"type\": \"timeseries\", "
+			"\"options.timeseries.timeField\": \"ts\", \"options.timeseries.metaField\": \"meta\", "
+			"\"options.timeseries.bucketMaxSpanSeconds\": 60}"),
+		2);
+	assert_int_equal(
+		count_collections(place.db, "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2026(0131|0201)$\"}, "
+					    "\"type\": \"collection\"}"),
+		6);
 	days_set_span(place.days, 10);
 	prepare(&place, 20260201, 20260202);
 	assert_int_equal(count_collections(place.db, "{\"options.timeseries.bucketMaxSpanSeconds\": 60}"), 2);
-	assert_int_equal(count_collections(place.db, "{\"options.timeseries.bucketMaxSpanSeconds\": 10, \"options.timeseries.bucketRoundingSeconds\": 10}"), 1);
+	assert_int_equal(count_collections(place.db, "{\"options.timeseries.bucketMaxSpanSeconds\": 10, "
+						     "\"options.timeseries.bucketRoundingSeconds\": 10}"),
+			 1);
 	leave(&place);
 }
 
@@ -179,7 +193,7 @@ static bool look_for_index(void *arg, const bson_t *index)
 
 static void indexes_are_there(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db_client client;
 	struct place place;
 	bool found = false;
@@ -199,7 +213,7 @@ static void indexes_are_there(void **state)
 /* Another recorder made the day with another span: it is taken as it is. A plain collection is not. */
 static void made_by_others(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct place place, other;
 
 	(void)state;
@@ -218,7 +232,7 @@ static void made_by_others(void **state)
 
 static void the_name_is_taken(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct place place;
 
 	(void)state;
@@ -233,8 +247,8 @@ static void the_name_is_taken(void **state)
 /* Gaps, the past, days that come: the view shows what is in the collections. */
 static void view_with_gaps(void **state)
 {
-	static const uint32_t there[] = { 20250101, 20250103, 20251231, 20260115 };
-	struct db_problem problem = { 0 };
+	static const uint32_t there[] = {20250101, 20250103, 20251231, 20260115};
+	struct db_problem problem = {0};
 	struct db_client client;
 	struct place place;
 	struct view view;
@@ -278,7 +292,7 @@ static void view_with_gaps(void **state)
 
 static void only_the_newest_ninety(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db_client client;
 	struct place place;
 	struct view view;
@@ -334,7 +348,8 @@ static void *race(void *arg)
 	struct racer *racer = arg;
 
 	for (int tries = 0; tries < 20; tries++) {
-		racer->result = days_prepare(racer->place.days, racer->day, clock_next_day(racer->day), &racer->problem);
+		racer->result =
+			days_prepare(racer->place.days, racer->day, clock_next_day(racer->day), &racer->problem);
 		if (racer->result != DB_LATER)
 			break;
 		sleep_ms(20);
@@ -356,7 +371,7 @@ static void several_at_once(void **state)
 	for (int round = 0; round < 5; round++) {
 		run_json(place.db, "{\"dropDatabase\": 1}");
 		for (int i = 0; i < RACERS; i++) {
-			racers[i] = (struct racer){ .day = i < 2 ? 20250131 : 20260131 };
+			racers[i] = (struct racer){.day = i < 2 ? 20250131 : 20260131};
 			racers[i].place.db = place.db;
 			racers[i].place.days = days_new(place.db, &migrations, 0);
 			assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
@@ -383,9 +398,9 @@ static void several_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(made_as_they_must_be), cmocka_unit_test(indexes_are_there),
-		cmocka_unit_test(made_by_others),	cmocka_unit_test(the_name_is_taken),
-		cmocka_unit_test(view_with_gaps),	cmocka_unit_test(only_the_newest_ninety),
+		cmocka_unit_test(made_as_they_must_be),	  cmocka_unit_test(indexes_are_there),
+		cmocka_unit_test(made_by_others),	  cmocka_unit_test(the_name_is_taken),
+		cmocka_unit_test(view_with_gaps),	  cmocka_unit_test(only_the_newest_ninety),
 		cmocka_unit_test(dropped_and_made_again), cmocka_unit_test(several_at_once),
 	};
 

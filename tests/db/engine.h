@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * engine.h - for the C tests of this directory: a local engine of the test's own, to be killed, stopped and started again.
+ * engine.h - for the C tests of this directory: a local engine of the test's own, to be killed, stopped and started
+ * again.
  *
- * With XDP_RECORDER_TEST_MONGO set to a URI, tests that do no harm to the server use that one, in a database of their own.
+ * With XDP_RECORDER_TEST_MONGO set to a URI, tests that do no harm to the server use that one, in a database of their
+ * own.
  */
 #ifndef TESTS_DB_ENGINE_H
 #define TESTS_DB_ENGINE_H
@@ -27,7 +29,7 @@ struct engine {
 
 static inline void sleep_ms(unsigned ms)
 {
-	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000l }, NULL);
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000l}, NULL);
 }
 
 /* Runs `engine ARGUMENT --data DIR`, last line of its output in `line`. Its exit status. */
@@ -36,8 +38,8 @@ static inline int engine_run(const struct engine *e, const char *argument, char 
 	const char *source = getenv("XDP_RECORDER_SOURCE");
 	char command[512], text[256];
 
-	snprintf(command, sizeof(command), "'%s/deploy/engine/engine' %s --data '%s' 2>&1", source ? source : ".", argument,
-		 e->data);
+	snprintf(command, sizeof(command), "'%s/deploy/engine/engine' %s --data '%s' 2>&1", source ? source : ".",
+		 argument, e->data);
 	FILE *out = popen(command, "re");
 	if (!out)
 		return -1;
@@ -146,13 +148,13 @@ static inline bool count_one(void *arg, const bson_t *doc)
 /* Documents of a collection that match a filter in JSON; -1 when it cannot be asked. */
 static inline int64_t count_matching(struct db *db, const char *collection, const char *filter)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct db_client client;
-	struct counted counted = { 0 };
+	struct counted counted = {0};
 	bson_error_t error;
 	bson_t *parsed = bson_new_from_json((const uint8_t *)filter, -1, &error);
-	bson_t *find = BCON_NEW("find", BCON_UTF8(collection), "filter", BCON_DOCUMENT(parsed), "projection", "{", "_id",
-				BCON_INT32(1), "}");
+	bson_t *find = BCON_NEW("find", BCON_UTF8(collection), "filter", BCON_DOCUMENT(parsed), "projection", "{",
+				"_id", BCON_INT32(1), "}");
 	enum db_result result = db_client_pop(db, &client, &problem);
 
 	if (result == DB_OK)

@@ -16,15 +16,15 @@
 #include "recorder/core/util.h"
 
 enum fake_manner {
-	FAKE_ANSWER,       /* what `answer` says */
-	FAKE_SILENT,       /* reads, and says nothing */
-	FAKE_CLOSE,        /* ends the connection instead of an answer */
-	FAKE_HALF,         /* ends it in the middle of the answer */
-	FAKE_GARBAGE,      /* bytes that are no message */
-	FAKE_HUGE,         /* announces an answer of 2 GiB */
-	FAKE_NEGATIVE,     /* announces one of -1 bytes */
-	FAKE_BROKEN_BSON,  /* a message whose document is not one */
-	FAKE_DRIP,         /* a byte every 50 ms */
+	FAKE_ANSWER,	  /* what `answer` says */
+	FAKE_SILENT,	  /* reads, and says nothing */
+	FAKE_CLOSE,	  /* ends the connection instead of an answer */
+	FAKE_HALF,	  /* ends it in the middle of the answer */
+	FAKE_GARBAGE,	  /* bytes that are no message */
+	FAKE_HUGE,	  /* announces an answer of 2 GiB */
+	FAKE_NEGATIVE,	  /* announces one of -1 bytes */
+	FAKE_BROKEN_BSON, /* a message whose document is not one */
+	FAKE_DRIP,	  /* a byte every 50 ms */
 };
 
 struct fake {
@@ -32,13 +32,13 @@ struct fake {
 	uint16_t port;
 	pthread_t thread;
 	_Atomic enum fake_manner hello, command;
-	const char *hello_more;              /* JSON fields of the greeting, behind the usual ones; NULL */
+	const char *hello_more; /* JSON fields of the greeting, behind the usual ones; NULL */
 	/* JSON of the answer to a command; called by many threads. NULL: {ok: 1}. */
 	const char *(*answer)(struct fake *fake, const char *name, const bson_t *command);
 	void *arg;
-	_Atomic unsigned commands;           /* that were no greeting */
+	_Atomic unsigned commands; /* that were no greeting */
 	_Atomic bool ended;
-	_Atomic int open; /* connection threads */
+	_Atomic int open;    /* connection threads */
 	_Atomic int fds[64]; /* of the connections, + 1; 0 = free */
 };
 
@@ -86,7 +86,7 @@ static inline bool fake_reply(struct fake *fake, int fd, const uint8_t request[1
 			      enum fake_manner manner)
 {
 	uint32_t id, opcode;
-	uint8_t message[4096] = { 0 };
+	uint8_t message[4096] = {0};
 	bson_error_t error;
 
 	memcpy(&id, request + 4, 4);
@@ -129,9 +129,10 @@ static inline bool fake_reply(struct fake *fake, int fd, const uint8_t request[1
 
 static inline bool fake_serve_one(struct fake *fake, int fd)
 {
-	static const char greeting[] = "\"isWritablePrimary\": true, \"ismaster\": true, \"helloOk\": true, \"maxBsonObjectSize\": 16777216, "
-				       "\"maxMessageSizeBytes\": 48000000, \"maxWriteBatchSize\": 100000, \"minWireVersion\": 0, "
-				       "\"maxWireVersion\": 21, \"ok\": 1";
+	static const char greeting[] =
+		"\"isWritablePrimary\": true, \"ismaster\": true, \"helloOk\": true, \"maxBsonObjectSize\": 16777216, "
+		"\"maxMessageSizeBytes\": 48000000, \"maxWriteBatchSize\": 100000, \"minWireVersion\": 0, "
+		"\"maxWireVersion\": 21, \"ok\": 1";
 	uint8_t header[16];
 	uint32_t len, opcode;
 	char hello[1024];
@@ -151,7 +152,8 @@ static inline bool fake_serve_one(struct fake *fake, int fd)
 
 	if (goes_on && at + 4 < len - 16)
 		memcpy(&doc_len, body + at, 4);
-	if (goes_on && bson_init_static(&command, body + at, doc_len) && bson_iter_init(&it, &command) && bson_iter_next(&it)) {
+	if (goes_on && bson_init_static(&command, body + at, doc_len) && bson_iter_init(&it, &command) &&
+	    bson_iter_next(&it)) {
 		const char *name = bson_iter_key(&it);
 		if (!strcmp(name, "hello") || !strcasecmp(name, "ismaster")) {
 			snprintf(hello, sizeof(hello), "{%s%s%s}", greeting, fake->hello_more ? ", " : "",
@@ -196,7 +198,7 @@ static inline void *fake_listen(void *arg)
 			return NULL;
 		}
 		struct fake_connection *connection = malloc(sizeof(*connection));
-		*connection = (struct fake_connection){ fake, fd };
+		*connection = (struct fake_connection){fake, fd};
 		fake->open++;
 		for (size_t i = 0; i < ARRAY_SIZE(fake->fds); i++) {
 			int none = 0;
@@ -211,7 +213,7 @@ static inline void *fake_listen(void *arg)
 
 static inline void fake_start(struct fake *fake)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(address);
 
 	fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

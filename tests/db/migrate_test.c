@@ -42,8 +42,12 @@ static void remove_file(const char *name)
 	unlink(path);
 }
 
-#define ONE "{\"version\": 1, \"name\": \"one\", \"why\": \"w\", \"commands\": [{\"create\": \"a\"}, {\"createIndexes\": \"a\", \"indexes\": [{\"key\": {\"x\": 1}, \"name\": \"x\"}]}]}"
-#define TWO "{\"version\": 2, \"name\": \"two\", \"why\": \"w\", \"commands\": [{\"create\": \"b\"}, {\"insert\": \"b\", \"documents\": [{\"_id\": 1}]}]}"
+#define ONE                                                                                                            \
+	"{\"version\": 1, \"name\": \"one\", \"why\": \"w\", \"commands\": [{\"create\": \"a\"}, {\"createIndexes\": " \
+	"\"a\", \"indexes\": [{\"key\": {\"x\": 1}, \"name\": \"x\"}]}]}"
+#define TWO                                                                                                            \
+	"{\"version\": 2, \"name\": \"two\", \"why\": \"w\", \"commands\": [{\"create\": \"b\"}, {\"insert\": \"b\", " \
+	"\"documents\": [{\"_id\": 1}]}]}"
 
 static void write_files(void)
 {
@@ -55,11 +59,12 @@ static void write_files(void)
 static void enter(struct place *place, const char *dir)
 {
 	static unsigned n;
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	char name[96];
 
 	snprintf(name, sizeof(name), "%s_%u", test_database(), n++);
-	assert_int_equal(db_open(&place->db, &(struct db_options){ .uri = engine.uri, .database = name }, &problem), DB_OK);
+	assert_int_equal(db_open(&place->db, &(struct db_options){.uri = engine.uri, .database = name}, &problem),
+			 DB_OK);
 	if (migrations_load(&place->migrations, dir, &problem) != DB_OK)
 		fail_msg("%s", problem.text);
 }
@@ -73,7 +78,7 @@ static void leave(struct place *place)
 
 static enum db_result run(struct place *place, struct migrate_report *report, struct db_problem *problem)
 {
-	struct migrate_options options = { .wait_ms = 20000, .stale_ms = 1500 };
+	struct migrate_options options = {.wait_ms = 20000, .stale_ms = 1500};
 
 	memset(problem, 0, sizeof(*problem));
 	return migrate_run(place->db, &place->migrations, &options, report, problem);
@@ -118,7 +123,9 @@ static void once(void **state)
 	assert_int_equal(report.from, 2);
 	assert_int_equal(migrate_check(place.db, &place.migrations, &report, &problem), DB_OK);
 	assert_int_equal(count_matching(place.db, "migrations", "{}"), 2); /* no lock stays */
-	assert_int_equal(count_matching(place.db, "migrations", "{\"by.pid\": {\"$gt\": 1}, \"checksum\": {\"$type\": \"string\"}}"), 2);
+	assert_int_equal(count_matching(place.db, "migrations",
+					"{\"by.pid\": {\"$gt\": 1}, \"checksum\": {\"$type\": \"string\"}}"),
+			 2);
 	leave(&place);
 }
 
@@ -149,7 +156,8 @@ static void what_is_there_does_no_harm(void **state)
 	write_files();
 	enter(&place, directory);
 	assert_int_equal(run(&place, &report, &problem), DB_OK);
-	bson_t *forget = BCON_NEW("delete", "migrations", "deletes", "[", "{", "q", "{", "}", "limit", BCON_INT32(0), "}", "]");
+	bson_t *forget =
+		BCON_NEW("delete", "migrations", "deletes", "[", "{", "q", "{", "}", "limit", BCON_INT32(0), "}", "]");
 	assert_int_equal(db_run(place.db, NULL, forget, NULL, &problem), DB_OK);
 	bson_destroy(forget);
 	assert_int_equal(run(&place, &report, &problem), DB_OK);
@@ -183,7 +191,8 @@ static void something_else_is_there(void **state)
 	leave(&place);
 
 	enter(&place, directory);
-	create = BCON_NEW("createIndexes", "a", "indexes", "[", "{", "key", "{", "y", BCON_INT32(1), "}", "name", "x", "}", "]");
+	create = BCON_NEW("createIndexes", "a", "indexes", "[", "{", "key", "{", "y", BCON_INT32(1), "}", "name", "x",
+			  "}", "]");
 	assert_int_equal(db_run(place.db, NULL, create, NULL, &problem), DB_OK);
 	bson_destroy(create);
 	assert_int_equal(run(&place, &report, &problem), DB_FATAL);
@@ -273,12 +282,13 @@ static void threads_at_once(void **state)
 /* In a process of its own: `argument` is the database. Exit status: what was applied, 99 for a problem. */
 static int child(const char *database)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct migrate_report report;
 	struct place place;
 
-	if (db_open(&place.db, &(struct db_options){ .uri = engine.uri, .database = database }, &problem) != DB_OK ||
-	    migrations_load(&place.migrations, directory, &problem) != DB_OK || run(&place, &report, &problem) != DB_OK) {
+	if (db_open(&place.db, &(struct db_options){.uri = engine.uri, .database = database}, &problem) != DB_OK ||
+	    migrations_load(&place.migrations, directory, &problem) != DB_OK ||
+	    run(&place, &report, &problem) != DB_OK) {
 		fprintf(stderr, "%s\n", problem.text);
 		return 99;
 	}
@@ -319,10 +329,10 @@ static void processes_at_once(void **state)
 static void put_lock(struct place *place)
 {
 	struct db_problem problem;
-	uint8_t owner[16] = { 9 };
+	uint8_t owner[16] = {9};
 	bson_t *insert = BCON_NEW("insert", "migrations", "documents", "[", "{", "_id", "lock", "owner",
-				  BCON_BIN(BSON_SUBTYPE_BINARY, owner, sizeof(owner)), "beat", BCON_INT64(5), "by", "{", "host",
-				  "elsewhere", "pid", BCON_INT32(4711), "}", "}", "]");
+				  BCON_BIN(BSON_SUBTYPE_BINARY, owner, sizeof(owner)), "beat", BCON_INT64(5), "by", "{",
+				  "host", "elsewhere", "pid", BCON_INT32(4711), "}", "}", "]");
 
 	assert_int_equal(db_run(place->db, NULL, insert, NULL, &problem), DB_OK);
 	bson_destroy(insert);
@@ -354,8 +364,8 @@ static void *keep_beating(void *arg)
 {
 	struct place *place = arg;
 	struct db_problem problem;
-	bson_t *update = BCON_NEW("update", "migrations", "updates", "[", "{", "q", "{", "_id", "lock", "}", "u", "{", "$inc", "{",
-				  "beat", BCON_INT64(1), "}", "}", "}", "]");
+	bson_t *update = BCON_NEW("update", "migrations", "updates", "[", "{", "q", "{", "_id", "lock", "}", "u", "{",
+				  "$inc", "{", "beat", BCON_INT64(1), "}", "}", "}", "]");
 
 	while (beating) {
 		db_run(place->db, NULL, update, NULL, &problem);
@@ -368,7 +378,7 @@ static void *keep_beating(void *arg)
 /* The control: a holder that lives is not robbed. */
 static void a_living_holder(void **state)
 {
-	struct migrate_options options = { .wait_ms = 5000, .stale_ms = 1500 };
+	struct migrate_options options = {.wait_ms = 5000, .stale_ms = 1500};
 	struct migrate_report report;
 	struct db_problem problem;
 	struct place place;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sink/mongo.c while the server is killed in mid-insert, again and again: everything is there, once. Small batches beside
- * large ones: their inserts share buckets, and the server acknowledges some of them before the journal has them.
+ * sink/mongo.c while the server is killed in mid-insert, again and again: everything is there, once. Small batches
+ * beside large ones: their inserts share buckets, and the server acknowledges some of them before the journal has them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,15 +34,16 @@ static int tear_down(void **state)
 static void killed_in_mid_insert(void **state)
 {
 	struct mongo_sink_counts counts;
-	struct writer writers[WRITERS] = { 0 };
-	struct db_problem problem = { 0 };
+	struct writer writers[WRITERS] = {0};
+	struct db_problem problem = {0};
 	uint64_t missing = 0, twice = 0, batches = 0;
 	_Atomic bool stop = false;
 	struct sink *sink = world_sink(&world, 0);
 
 	(void)state;
 	for (unsigned i = 0; i < WRITERS; i++) {
-		writers[i] = (struct writer){ .sink = sink, .id = (uint8_t)(i + 1), .records = i % 2 ? 200 : 6000, .stop = &stop };
+		writers[i] = (struct writer){
+			.sink = sink, .id = (uint8_t)(i + 1), .records = i % 2 ? 200 : 6000, .stop = &stop};
 		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_run, &writers[i]), 0);
 	}
 	for (unsigned round = 0; round < ROUNDS; round++) {
@@ -63,9 +64,9 @@ static void killed_in_mid_insert(void **state)
 		assert_int_equal(writers[i].settled > 0, 1);
 	}
 	mongo_sink_counts(sink, &counts);
-	print_message("%u kills, %llu batches, %llu unknown, %llu found by reading back, missing %llu, twice %llu\n", ROUNDS,
-		      (unsigned long long)batches, (unsigned long long)counts.unknown, (unsigned long long)counts.found,
-		      (unsigned long long)missing, (unsigned long long)twice);
+	print_message("%u kills, %llu batches, %llu unknown, %llu found by reading back, missing %llu, twice %llu\n",
+		      ROUNDS, (unsigned long long)batches, (unsigned long long)counts.unknown,
+		      (unsigned long long)counts.found, (unsigned long long)missing, (unsigned long long)twice);
 	assert_int_equal(missing, 0);
 	assert_int_equal(twice, 0);
 	assert_int_equal(counts.twice, 0);
@@ -77,8 +78,8 @@ static void killed_in_mid_insert(void **state)
 /* The control: what is taken away by hand is missed. */
 static void one_less_is_seen(void **state)
 {
-	struct writer writer = { .sink = world_sink(&world, 0), .id = 99, .records = 100, .most = 1 };
-	struct db_problem problem = { 0 };
+	struct writer writer = {.sink = world_sink(&world, 0), .id = 99, .records = 100, .most = 1};
+	struct db_problem problem = {0};
 	uint64_t missing = 0, twice = 0;
 
 	(void)state;

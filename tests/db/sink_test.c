@@ -25,12 +25,12 @@ static struct sink *sink;
 
 static int set_up(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct migrate_report report;
 
 	(void)state;
 	engine_shared(&engine);
-	if (db_open(&db, &(struct db_options){ .uri = engine.uri, .database = test_database() }, &problem) != DB_OK ||
+	if (db_open(&db, &(struct db_options){.uri = engine.uri, .database = test_database()}, &problem) != DB_OK ||
 	    migrations_load(&migrations, NULL, &problem) != DB_OK ||
 	    migrate_run(db, &migrations, NULL, &report, &problem) != DB_OK) {
 		fprintf(stderr, "%s\n", problem.text);
@@ -38,7 +38,7 @@ static int set_up(void **state)
 	}
 	days = days_new(db, &migrations, 0);
 	ends = ends_table_new(NULL, 0, NULL, 0, NULL, 0);
-	sink = mongo_sink_new(&(struct mongo_sink_options){ .db = db, .days = days, .ends = ends, .late_ms = LATE_MS });
+	sink = mongo_sink_new(&(struct mongo_sink_options){.db = db, .days = days, .ends = ends, .late_ms = LATE_MS});
 	return 0;
 }
 
@@ -106,18 +106,19 @@ static bool look_at_packet(void *arg, const bson_t *doc)
 
 static void assert_stored_once(const struct made *made)
 {
-	struct seen seen = { .made = made };
-	struct db_problem problem = { 0 };
+	struct seen seen = {.made = made};
+	struct db_problem problem = {0};
 
 	assert_int_equal(read_batch(db, made->source.capture, made->batch.number, made->batch.day, made_first_ms(made),
-				    made_last_ms(made), look_at_packet, &seen, &problem), DB_OK);
+				    made_last_ms(made), look_at_packet, &seen, &problem),
+			 DB_OK);
 	assert_int_equal(seen.next, made->batch.nrecords);
 	assert_int_equal(seen.wrong, 0);
 }
 
 static void a_batch_is_there(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct read_ledger newest;
 	uint32_t inserted, found;
 	struct made made;
@@ -178,8 +179,8 @@ static void attempted_adds_nothing(void **state)
 /* Only a part was there: the rest comes, between the others. */
 static void attempted_adds_what_is_missing(void **state)
 {
-	struct command_buffer buffer = { 0 };
-	struct db_problem problem = { 0 };
+	struct command_buffer buffer = {0};
+	struct db_problem problem = {0};
 	uint8_t wanted[3000];
 	uint32_t inserted, found, next;
 	struct made made;
@@ -189,7 +190,8 @@ static void attempted_adds_what_is_missing(void **state)
 	make_batch(&made, 4, 1, 3000);
 	for (uint32_t i = 0; i < sizeof(wanted); i++)
 		wanted[i] = i % 3 == 1;
-	assert_int_equal(document_command(&buffer, "packets_20260131", &made.batch, ends, 0, 3000, wanted, 1 << 24, 10000, &next),
+	assert_int_equal(document_command(&buffer, "packets_20260131", &made.batch, ends, 0, 3000, wanted, 1 << 24,
+					  10000, &next),
 			 1000);
 	assert_true(bson_init_static(&command, buffer.data, buffer.len));
 	assert_int_equal(db_run(db, NULL, &command, NULL, &problem), DB_OK);
@@ -229,7 +231,7 @@ static void neighbours_do_not_count(void **state)
 
 static void an_empty_batch_has_an_entry(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	uint32_t inserted, found;
 	struct made made;
 	bson_t entry;
@@ -250,7 +252,7 @@ static void an_empty_batch_has_an_entry(void **state)
 
 static void the_entry_is_always_the_same(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	uint32_t inserted, found;
 	bson_t first, second;
 	struct made made;
@@ -286,8 +288,8 @@ static void a_day_on_demand(void **state)
 	assert_int_equal(count_matching(db, "packets_20260130", "{}"), 10);
 	bson_t *filter = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", "packets_20260130", "type",
 				  "timeseries", "}");
-	struct db_problem problem = { 0 };
-	struct counted counted = { 0 };
+	struct db_problem problem = {0};
+	struct counted counted = {0};
 	struct db_client client;
 	assert_int_equal(db_client_pop(db, &client, &problem), DB_OK);
 	assert_int_equal(db_each(&client, NULL, filter, count_one, &counted, &problem), DB_OK);
@@ -299,7 +301,7 @@ static void a_day_on_demand(void **state)
 
 static void run_json(const char *json)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	bson_error_t error;
 	bson_t *command = bson_new_from_json((const uint8_t *)json, -1, &error);
 
@@ -308,7 +310,8 @@ static void run_json(const char *json)
 	bson_destroy(command);
 }
 
-/* A document that the server will not take stops its batch, loudly; nothing is lost, and it goes on once it is taken. */
+/* A document that the server will not take stops its batch, loudly; nothing is lost, and it goes on once it is taken.
+ */
 static void a_refused_document_is_named(void **state)
 {
 	struct mongo_sink_counts before, after;
@@ -325,7 +328,8 @@ static void a_refused_document_is_named(void **state)
 	made.batch.number = 2;
 	/* A time series has no validator; a collection that was swapped under the recorder can have one. */
 	run_json("{\"drop\": \"packets_20260129\"}");
-	run_json("{\"create\": \"packets_20260129\", \"validator\": {\"len\": {\"$exists\": true}, \"$nor\": [{\"rport\": 5}, {\"lport\": 5}]}}");
+	run_json("{\"create\": \"packets_20260129\", \"validator\": {\"len\": {\"$exists\": true}, \"$nor\": "
+		 "[{\"rport\": 5}, {\"lport\": 5}]}}");
 	mongo_sink_counts(sink, &before);
 	assert_int_equal(sink->encode(sink, &made.batch, &job), 0);
 	assert_int_equal(sink->write(sink, job, &report), SINK_AGAIN);
@@ -349,7 +353,7 @@ static void a_refused_document_is_named(void **state)
 
 static void put(uint64_t sec, int64_t value, const bson_value_t *from, const bson_value_t *to)
 {
-	static const uint8_t capture[CAPTURE_ID_LEN] = { 42 };
+	static const uint8_t capture[CAPTURE_ID_LEN] = {42};
 	uint8_t id[BALANCE_ID_LEN];
 	struct sink_report report;
 	bson_t doc = BSON_INITIALIZER;
@@ -363,8 +367,8 @@ static void put(uint64_t sec, int64_t value, const bson_value_t *from, const bso
 
 static bson_value_t id_value(uint8_t id[BALANCE_ID_LEN], uint64_t sec)
 {
-	static const uint8_t capture[CAPTURE_ID_LEN] = { 42 };
-	bson_value_t value = { .value_type = BSON_TYPE_BINARY };
+	static const uint8_t capture[CAPTURE_ID_LEN] = {42};
+	bson_value_t value = {.value_type = BSON_TYPE_BINARY};
 
 	balance_id(id, capture, REC_RX, sec);
 	value.value.v_binary.data = id;
@@ -395,10 +399,10 @@ static void put_replaces_and_drops(void **state)
 
 static void balance_adds_up(void **state)
 {
-	static const struct batch_source source = { .capture = { 43 }, .sensor = "s", .iface = "i", .cpus = 1 };
-	struct balance_row row = { .source = &source, .side = REC_TX, .seconds = 2 };
-	struct read_balance_filter filter = { .capture = source.capture, .side = REC_TX };
-	struct db_problem problem = { 0 };
+	static const struct batch_source source = {.capture = {43}, .sensor = "s", .iface = "i", .cpus = 1};
+	struct balance_row row = {.source = &source, .side = REC_TX, .seconds = 2};
+	struct read_balance_filter filter = {.capture = source.capture, .side = REC_TX};
+	struct db_problem problem = {0};
 	struct sink_report report;
 	struct read_balance sums;
 
@@ -406,10 +410,11 @@ static void balance_adds_up(void **state)
 	row.pair.wall = clock_day_start(MADE_DAY);
 	for (row.sec = 1; row.sec < 20; row.sec += 2) {
 		for (int t = 0; t < REC_TERMS; t++)
-			row.term[t] = (struct rec_count){ row.sec, 100 * row.sec + (uint64_t)t };
+			row.term[t] = (struct rec_count){row.sec, 100 * row.sec + (uint64_t)t};
 		bson_t doc = BSON_INITIALIZER;
 		balance_document(&doc, &row);
-		assert_int_equal(sink->put(sink, "balance", balance_day(&row), &doc, NULL, NULL, &report), SINK_SETTLED);
+		assert_int_equal(sink->put(sink, "balance", balance_day(&row), &doc, NULL, NULL, &report),
+				 SINK_SETTLED);
 		bson_destroy(&doc);
 	}
 	assert_int_equal(read_balance(db, &filter, &sums, &problem), DB_OK);
@@ -426,7 +431,7 @@ static void balance_adds_up(void **state)
 
 static void events_and_sensors(void **state)
 {
-	static const uint8_t subject[16] = { 1 };
+	static const uint8_t subject[16] = {1};
 	struct sink_report report;
 
 	(void)state;
@@ -441,16 +446,17 @@ static void events_and_sensors(void **state)
 
 static void a_cancelled_sink_ends(void **state)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct sink_report report;
 	struct sink_job *job;
 	struct made made;
 	struct db *other;
 
 	(void)state;
-	assert_int_equal(db_open(&other, &(struct db_options){ .uri = engine.uri, .database = db_name(db) }, &problem), DB_OK);
+	assert_int_equal(db_open(&other, &(struct db_options){.uri = engine.uri, .database = db_name(db)}, &problem),
+			 DB_OK);
 	struct days *other_days = days_new(other, &migrations, 0);
-	struct sink *s = mongo_sink_new(&(struct mongo_sink_options){ .db = other, .days = other_days, .ends = ends });
+	struct sink *s = mongo_sink_new(&(struct mongo_sink_options){.db = other, .days = other_days, .ends = ends});
 	make_batch(&made, 11, 1, 10);
 	assert_int_equal(s->encode(s, &made.batch, &job), 0);
 	s->cancel(s);

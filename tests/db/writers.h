@@ -23,11 +23,11 @@ struct world {
 /* 0, or -1 with the reason on stderr. */
 static inline int world_new(struct world *w)
 {
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	struct migrate_report report;
 
 	engine_new(&w->engine);
-	if (db_open(&w->db, &(struct db_options){ .uri = w->engine.uri }, &problem) != DB_OK ||
+	if (db_open(&w->db, &(struct db_options){.uri = w->engine.uri}, &problem) != DB_OK ||
 	    migrations_load(&w->migrations, NULL, &problem) != DB_OK ||
 	    migrate_run(w->db, &w->migrations, NULL, &report, &problem) != DB_OK) {
 		fprintf(stderr, "%s\n", problem.text);
@@ -49,7 +49,8 @@ static inline void world_remove(struct world *w)
 
 static inline struct sink *world_sink(struct world *w, unsigned late_ms)
 {
-	return mongo_sink_new(&(struct mongo_sink_options){ .db = w->db, .days = w->days, .ends = w->ends, .late_ms = late_ms });
+	return mongo_sink_new(
+		&(struct mongo_sink_options){.db = w->db, .days = w->days, .ends = w->ends, .late_ms = late_ms});
 }
 
 /* One thread: batches of capture `id`, numbers 1, 2, 3 ... until told to stop; then those under way are settled. */
@@ -63,9 +64,9 @@ struct writer {
 	bool naive; /* what has no answer is sent again, as most programs do */
 
 	unsigned settled;
-	unsigned calls;       /* of write */
-	uint64_t longest_ns;  /* of one */
-	char problem[200];    /* the last one */
+	unsigned calls;	     /* of write */
+	uint64_t longest_ns; /* of one */
+	char problem[200];   /* the last one */
 };
 
 static inline void *writer_run(void *arg)

@@ -47,9 +47,9 @@ static void remove_file(const char *name)
 
 static void those_in_the_program(void **state)
 {
-	static const char *const families[] = { "packets", "balance", "batches", "floods" };
+	static const char *const families[] = {"packets", "balance", "batches", "floods"};
 	struct migrations migrations;
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	bson_t template;
 
 	(void)state;
@@ -74,25 +74,31 @@ static void wrong_files(void **state)
 	static const struct {
 		const char *file, *text, *said;
 	} cases[] = {
-		{ "0001-a.json", "", "" },
-		{ "0001-a.json", "{", "" },
-		{ "0001-a.json", "[]", "" },
-		{ "0001-a.json", "{}", "version" },
-		{ "1-a.json", HEAD "\"commands\": []}", "NNNN-name.json" },
-		{ "0000-a.json", HEAD "\"commands\": []}", "NNNN-name.json" },
-		{ "0002-a.json", HEAD "\"commands\": []}", "number in the file's name" },
-		{ "0002-a.json", "{\"version\": 2, \"name\": \"n\", \"why\": \"w\", \"commands\": []}", "without gap" },
-		{ "0001-a.json", "{\"version\": 1, \"name\": \"\", \"why\": \"w\", \"commands\": []}", "name and why" },
-		{ "0001-a.json", "{\"version\": 1, \"name\": \"n\", \"commands\": []}", "name and why" },
-		{ "0001-a.json", HEAD "\"commands\": {}}", "list of documents" },
-		{ "0001-a.json", HEAD "\"commands\": [{}]}", "list of documents" },
-		{ "0001-a.json", HEAD "\"commands\": [5]}", "list of documents" },
-		{ "0001-a.json", HEAD "\"commands\": [], \"undo\": []}", "are known" },
-		{ "0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"x\", \"options\": {}, \"indexes\": []}]}", "family" },
-		{ "0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"indexes\": []}]}", "options" },
-		{ "0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}}]}", "indexes" },
-		{ "0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": [], \"x\": 1}]}",
-		  "are known" },
+		{"0001-a.json", "", ""},
+		{"0001-a.json", "{", ""},
+		{"0001-a.json", "[]", ""},
+		{"0001-a.json", "{}", "version"},
+		{"1-a.json", HEAD "\"commands\": []}", "NNNN-name.json"},
+		{"0000-a.json", HEAD "\"commands\": []}", "NNNN-name.json"},
+		{"0002-a.json", HEAD "\"commands\": []}", "number in the file's name"},
+		{"0002-a.json", "{\"version\": 2, \"name\": \"n\", \"why\": \"w\", \"commands\": []}", "without gap"},
+		{"0001-a.json", "{\"version\": 1, \"name\": \"\", \"why\": \"w\", \"commands\": []}", "name and why"},
+		{"0001-a.json", "{\"version\": 1, \"name\": \"n\", \"commands\": []}", "name and why"},
+		{"0001-a.json", HEAD "\"commands\": {}}", "list of documents"},
+		{"0001-a.json", HEAD "\"commands\": [{}]}", "list of documents"},
+		{"0001-a.json", HEAD "\"commands\": [5]}", "list of documents"},
+		{"0001-a.json", HEAD "\"commands\": [], \"undo\": []}", "are known"},
+		{"0001-a.json",
+		 HEAD "\"commands\": [], \"daily\": [{\"family\": \"x\", \"options\": {}, \"indexes\": []}]}",
+		 "family"},
+		{"0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"indexes\": []}]}",
+		 "options"},
+		{"0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}}]}",
+		 "indexes"},
+		{"0001-a.json",
+		 HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": [], "
+		      "\"x\": 1}]}",
+		 "are known"},
 	};
 	struct migrations migrations;
 	struct db_problem problem;
@@ -116,12 +122,15 @@ static void wrong_files(void **state)
 static void templates_of_several_files(void **state)
 {
 	struct migrations migrations;
-	struct db_problem problem = { 0 };
+	struct db_problem problem = {0};
 	bson_t template;
 
 	(void)state;
-	write_file("0001-a.json", HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": []}, {\"family\": \"balance\", \"options\": {\"capped\": true}, \"indexes\": []}]}");
-	write_file("0002-b.json", "{\"version\": 2, \"name\": \"n\", \"why\": \"w\", \"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {\"collation\": {}}, \"indexes\": []}]}");
+	write_file("0001-a.json",
+		   HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": []}, "
+			"{\"family\": \"balance\", \"options\": {\"capped\": true}, \"indexes\": []}]}");
+	write_file("0002-b.json", "{\"version\": 2, \"name\": \"n\", \"why\": \"w\", \"commands\": [], \"daily\": "
+				  "[{\"family\": \"packets\", \"options\": {\"collation\": {}}, \"indexes\": []}]}");
 	write_file("README", "not a migration");
 	if (migrations_load(&migrations, directory, &problem) != DB_OK)
 		fail_msg("%s", problem.text);
@@ -141,7 +150,8 @@ static void templates_of_several_files(void **state)
 static bool covers(const char *have, const char *want)
 {
 	bson_error_t error;
-	bson_t *h = bson_new_from_json((const uint8_t *)have, -1, &error), *w = bson_new_from_json((const uint8_t *)want, -1, &error);
+	bson_t *h = bson_new_from_json((const uint8_t *)have, -1, &error),
+	       *w = bson_new_from_json((const uint8_t *)want, -1, &error);
 	bool result = ensure_covers(h, w);
 
 	bson_destroy(h);

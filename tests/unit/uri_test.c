@@ -18,25 +18,27 @@ static void redacted(void **state)
 	static const struct {
 		const char *uri, *shown;
 	} cases[] = {
-		{ "mongodb://host", "mongodb://host" },
-		{ "mongodb://host:27017/db?tls=true", "mongodb://host:27017/db?tls=true" },
-		{ "mongodb://user@host/", "mongodb://user@host/" },
-		{ "mongodb://user:secret@host/", "mongodb://user:***@host/" },
-		{ "mongodb://user:secret@h1:1,h2:2/db?replicaSet=r", "mongodb://user:***@h1:1,h2:2/db?replicaSet=r" },
-		{ "mongodb+srv://user:secret@host", "mongodb+srv://user:***@host" },
-		{ "mongodb://user:@host/", "mongodb://user:***@host/" },
+		{"mongodb://host", "mongodb://host"},
+		{"mongodb://host:27017/db?tls=true", "mongodb://host:27017/db?tls=true"},
+		{"mongodb://user@host/", "mongodb://user@host/"},
+		{"mongodb://user:secret@host/", "mongodb://user:***@host/"},
+		{"mongodb://user:secret@h1:1,h2:2/db?replicaSet=r", "mongodb://user:***@h1:1,h2:2/db?replicaSet=r"},
+		{"mongodb+srv://user:secret@host", "mongodb+srv://user:***@host"},
+		{"mongodb://user:@host/", "mongodb://user:***@host/"},
 		/* Passwords that somebody forgot to encode. */
-		{ "mongodb://user:se@cret@host/", "mongodb://user:***@host/" },
-		{ "mongodb://user:se/cret@host/", "mongodb://user:***@host/" },
-		{ "mongodb://user:se?cret@host/", "mongodb://user:***@host/" },
-		{ "mongodb://user:se?cr@et:x@host/", "mongodb://user:***@host/" },
-		{ "user:secret@host", "user:***@host" },
-		{ "http://user:secret@host", "http://user:***@host" },
+		{"mongodb://user:se@cret@host/", "mongodb://user:***@host/"},
+		{"mongodb://user:se/cret@host/", "mongodb://user:***@host/"},
+		{"mongodb://user:se?cret@host/", "mongodb://user:***@host/"},
+		{"mongodb://user:se?cr@et:x@host/", "mongodb://user:***@host/"},
+		{"user:secret@host", "user:***@host"},
+		{"http://user:secret@host", "http://user:***@host"},
 		/* Options. */
-		{ "mongodb://h/?tlsCertificateKeyFilePassword=secret&tls=true", "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true" },
-		{ "mongodb://h/?a=b;authMechanismProperties=AWS_SESSION_TOKEN:secret", "mongodb://h/?a=b;authMechanismProperties=***" },
-		{ "", "" },
-		{ "/run/x.sock", "/run/x.sock" },
+		{"mongodb://h/?tlsCertificateKeyFilePassword=secret&tls=true",
+		 "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true"},
+		{"mongodb://h/?a=b;authMechanismProperties=AWS_SESSION_TOKEN:secret",
+		 "mongodb://h/?a=b;authMechanismProperties=***"},
+		{"", ""},
+		{"/run/x.sock", "/run/x.sock"},
 	};
 	char out[256];
 
@@ -68,11 +70,11 @@ static void redacted_in_texts(void **state)
 	static const struct {
 		const char *text, *shown;
 	} cases[] = {
-		{ "nothing here", "nothing here" },
-		{ "cannot reach mongodb://u:secret@h/: refused", "cannot reach mongodb://u:***@h/: refused" },
-		{ "'mongodb://u:s@cret@h' and mongodb://u:secret@i", "'mongodb://u:***@h' and mongodb://u:***@i" },
-		{ "mongodb://u:x@h", "mongodb://u:*@h" },
-		{ "a://b", "a://b" },
+		{"nothing here", "nothing here"},
+		{"cannot reach mongodb://u:secret@h/: refused", "cannot reach mongodb://u:***@h/: refused"},
+		{"'mongodb://u:s@cret@h' and mongodb://u:secret@i", "'mongodb://u:***@h' and mongodb://u:***@i"},
+		{"mongodb://u:x@h", "mongodb://u:*@h"},
+		{"a://b", "a://b"},
 	};
 	char text[128];
 
@@ -108,7 +110,7 @@ static void set32(uint8_t *p, uint32_t v)
 
 static struct message message_of(const bson_t *doc, uint32_t opcode)
 {
-	struct message m = { .length = (opcode == 1 ? 36 : 21) + doc->len };
+	struct message m = {.length = (opcode == 1 ? 36 : 21) + doc->len};
 
 	set32(m.bytes, (uint32_t)m.length);
 	set32(m.bytes + 12, opcode);
@@ -182,7 +184,7 @@ static void messages_that_are_wrong(void **state)
 /* Each byte changed in all the ways that matter; under ASan nothing is read outside. Many stay right, none may hurt. */
 static void messages_with_any_byte_changed(void **state)
 {
-	static const uint8_t values[] = { 0, 1, 2, 3, 4, 5, 0x0b, 0x0c, 0x0f, 0x10, 0x7f, 0x80, 0xff };
+	static const uint8_t values[] = {0, 1, 2, 3, 4, 5, 0x0b, 0x0c, 0x0f, 0x10, 0x7f, 0x80, 0xff};
 	bson_t *doc = BCON_NEW("ok", BCON_INT32(1), "a", "[", "x", "{", "y", BCON_DOUBLE(1), "}", "]", "t", "text");
 	struct message right = message_of(doc, 2013);
 	unsigned wrong = 0;
