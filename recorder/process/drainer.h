@@ -158,6 +158,7 @@ struct drainer {
 		struct retired *next;
 	} *retired;
 	uint32_t days_first, days_last; /* prepared */
+	unsigned days_age;              /* seconds since */
 	uint32_t days_wanted_first, days_wanted_last;
 	char problem[200];              /* newest from the database; empty when it keeps up */
 	enum db_result start_result;

@@ -179,13 +179,19 @@ static void days_done(uv_work_t *work, int status)
 	drainer_check_end(d);
 }
 
-/* Today and tomorrow have their collections before their first packet. */
+/*
+ * Today and tomorrow have their collections before their first packet. Looked at once a minute too: a server that was killed may
+ * have forgotten one, somebody may have dropped it.
+ */
 void upstream_check_days(struct drainer *d)
 {
 	uint32_t today = clock_day(clock_wall_ns());
 
-	if (d->days_busy || !d->sink_ready || (today == d->days_first && clock_next_day(today) == d->days_last))
+	bool known = today == d->days_first && clock_next_day(today) == d->days_last;
+
+	if (d->days_busy || !d->sink_ready || (known && ++d->days_age < 60))
 		return;
+	d->days_age = 0;
 	d->days_wanted_first = today;
 	d->days_wanted_last = clock_next_day(today);
 	d->days_busy = true;
