@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "recorder/core/util.h"
+#include "recorder/db/ensure.h"
 
 /*
  * The server's codes (error_codes.yml) by what they mean to somebody who can wait. All others are DB_REFUSED: the same
@@ -107,20 +108,6 @@ static const char *text_field(const bson_t *doc, const char *name)
 	return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_UTF8(&it) ? bson_iter_utf8(&it, NULL) : "no text";
 }
 
-static bool sub_document(const bson_iter_t *it, bson_t *out)
-{
-	const uint8_t *data;
-	uint32_t len;
-
-	if (BSON_ITER_HOLDS_DOCUMENT(it))
-		bson_iter_document(it, &len, &data);
-	else if (BSON_ITER_HOLDS_ARRAY(it))
-		bson_iter_array(it, &len, &data);
-	else
-		return false;
-	return bson_init_static(out, data, len);
-}
-
 /* The server says itself that trying again can help. */
 static bool labelled_retryable(const bson_t *reply)
 {
@@ -179,7 +166,7 @@ static enum db_result write_errors(const char *where, const char *what, const bs
 	if (!BSON_ITER_HOLDS_ARRAY(errors) || !bson_iter_recurse(errors, &it))
 		return DB_OK;
 	while (bson_iter_next(&it)) {
-		if (!sub_document(&it, &error))
+		if (!ensure_inside(&it, &error))
 			continue;
 		int32_t code = int_field(&error, "code");
 		enum db_result result = translate_code(code);
@@ -223,7 +210,7 @@ enum db_result translate_reply(const char *where, const char *what, const bson_t
 		if (result != DB_OK)
 			return result;
 	}
-	if (bson_iter_init_find(&it, reply, "writeConcernError") && sub_document(&it, &doc)) {
+	if (bson_iter_init_find(&it, reply, "writeConcernError") && ensure_inside(&it, &doc)) {
 		/* Written here, but not known to last. */
 		db_problem_set(problem, DB_LATER, "%s: %s: not acknowledged by the majority: %s (code %d)", where, what,
 			       text_field(&doc, "errmsg"), int_field(&doc, "code"));

@@ -138,13 +138,15 @@ static void write_work(uv_work_t *work)
 /* Moves the consumer indexes behind these ranges. Doing it again changes nothing. */
 static void settle_ranges(struct lane *lane, const struct batch_range *ranges, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		for (unsigned r = 0; r < lane->nrings; r++)
-			if (lane->rings[r].side == ranges[i].side && lane->rings[r].cpu == ranges[i].cpu) {
-				ring_settle(&lane->rings[r], ranges[i].to);
-				if (lane->rings[r].next < ranges[i].to)
-					lane->rings[r].next = ranges[i].to;
-			}
+	for (unsigned i = 0; i < n; i++) {
+		struct ring *ring = cut_ring_of(lane->rings, lane->nrings, &ranges[i]);
+
+		if (!ring)
+			continue;
+		ring_settle(ring, ranges[i].to);
+		if (ring->next < ranges[i].to)
+			ring->next = ranges[i].to;
+	}
 }
 
 /*
@@ -269,10 +271,7 @@ static bool cut_one(struct lane *lane)
 	if (!flight) {
 		/* Nothing is lost: the ranges are given back and cut again at the next tick. */
 		for (unsigned i = 0; i < batch->nranges; i++)
-			for (unsigned r = 0; r < lane->nrings; r++)
-				if (lane->rings[r].side == batch->ranges[i].side &&
-				    lane->rings[r].cpu == batch->ranges[i].cpu)
-					lane->rings[r].next = batch->ranges[i].from;
+			cut_ring_of(lane->rings, lane->nrings, &batch->ranges[i])->next = batch->ranges[i].from;
 		batch_free(batch);
 		return false;
 	}
@@ -403,10 +402,8 @@ static bool take_over_one(struct lane *lane, const struct left *left)
 		return false;
 	}
 	flight->recipe = left->index;
-	for (unsigned i = 0; i < batch->nranges; i++)
-		for (unsigned k = 0; k < lane->nrings; k++)
-			if (lane->rings[k].side == batch->ranges[i].side && lane->rings[k].cpu == batch->ranges[i].cpu)
-				lane->rings[k].next = batch->ranges[i].to;
+	for (unsigned i = 0; i < batch->nranges; i++) /* cut_again has found each of them */
+		cut_ring_of(lane->rings, lane->nrings, &batch->ranges[i])->next = batch->ranges[i].to;
 	lane->next_number = r->number + 1;
 	if (left->state == JOURNAL_DONE)
 		flight->state = FLIGHT_SETTLED;

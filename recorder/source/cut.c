@@ -198,7 +198,7 @@ struct batch *cut_batch(const struct batch_source *source, struct ring *rings, u
 	return batch;
 }
 
-static struct ring *ring_of(struct ring *rings, unsigned nrings, const struct batch_range *range)
+struct ring *cut_ring_of(struct ring *rings, unsigned nrings, const struct batch_range *range)
 {
 	for (unsigned i = 0; i < nrings; i++)
 		if (rings[i].side == range->side && rings[i].cpu == range->cpu)
@@ -224,7 +224,7 @@ struct batch *cut_again(const struct batch_source *source, struct ring *rings, u
 	if (!batch)
 		return NULL;
 	for (unsigned i = 0; i < nranges; i++) {
-		struct ring *ring = ring_of(rings, nrings, &ranges[i]);
+		struct ring *ring = cut_ring_of(rings, nrings, &ranges[i]);
 		uint32_t before = batch->nrecords;
 		int bad = 0;
 

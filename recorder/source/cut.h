@@ -33,6 +33,9 @@ struct batch *cut_batch(const struct batch_source *source, struct ring *rings, u
 struct batch *cut_again(const struct batch_source *source, struct ring *rings, unsigned nrings,
 			const struct batch_range *ranges, unsigned nranges, const struct clock_pair *pair);
 
+/* The ring that a range is of; NULL when there is none such. */
+struct ring *cut_ring_of(struct ring *rings, unsigned nrings, const struct batch_range *range);
+
 void batch_free(struct batch *batch);
 
 #endif
