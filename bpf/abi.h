@@ -23,7 +23,7 @@
 
 #include <linux/types.h>
 
-#define REC_ABI 1u
+#define REC_ABI 2u
 
 /* ---- hooks ------------------------------------------------------------------------------------------------ */
 
@@ -53,8 +53,9 @@ enum rec_mark {
 	REC_MARK_BLOCKED = 1u << 6,   /* dropped by the block list after it was recorded */
 	REC_MARK_GSO = 1u << 7,       /* a segmentation-offload super-packet, see gso_segs */
 	REC_MARK_CSUM_NONE = 1u << 8, /* the L4 checksum is not the one on the wire (set by user space only) */
+	REC_MARK_TIME = 1u << 9,      /* a capture file's time stamp was out of range and is normalised (user space only) */
 };
-#define REC_MARKS 9u
+#define REC_MARKS 10u
 
 /* Indexes of rec_head.off: where a layer begins, in bytes from the first header byte; 0 = not there. */
 enum rec_off { REC_L3 = 0, REC_L4 = 1, REC_INNER_L3 = 2, REC_INNER_L4 = 3, REC_OFFS = 4 };
@@ -210,7 +211,17 @@ struct rec_settings {
 	__u32 tap;       /* 1: consume what was recorded (XDP_DROP / TC_ACT_SHOT) */
 	__u32 vlan_kfunc; /* 1: XDP asks the driver for the tag that hardware took (Linux 6.8) */
 	__u32 hash_seed; /* random, of the capture: both hooks must give a conversation the same hash */
-	__u32 reserved[2];
+	__u32 filter_reach; /* bytes that the capture filter may look at; 0 with filtered: it looks at the length only */
+	__u32 filtered;  /* 1: a capture filter stands in the program (capture/filter.h) */
 };
+
+/* ---- import: time and true length in front of a frame, as XDP metadata --------------------------------------- */
+
+struct rec_import_meta {
+	__u64 time;     /* goes into rec_head.time */
+	__u32 wire_len; /* at least the frame's bytes */
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct rec_import_meta) == 16, "XDP metadata is at most 32 bytes, a multiple of 4");
 
 #endif

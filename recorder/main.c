@@ -16,8 +16,8 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{"record", SETTINGS_RECORD, cmd_record, "-i IF [-i IF...] --mongo URI [OPTION...]",
-	 "record the packet headers of interfaces into MongoDB",
+	{"record", SETTINGS_RECORD, cmd_record, "-i IF [-i IF...] [--mongo URI] [--write FILE] [OPTION...] [EXPRESSION]",
+	 "record the packet headers of interfaces into MongoDB, a file, or both",
 	 "SIGINT ends it: capture ends, everything is stored, a summary is printed. SIGTERM does the\n"
 	 "same, but with --keep capture goes on in the kernel. SIGUSR1 prints counters, SIGHUP reads the\n"
 	 "config file again."},
@@ -29,6 +29,13 @@ static const struct command commands[] = {
 	 "show what a recording does; live on a terminal", NULL},
 	{"check", SETTINGS_CHECK, cmd_check, "[-i IF...] [--mongo URI] [OPTION...]",
 	 "say what this machine and database lack, and how to get it", "Exit status 0 only if nothing is missing."},
+	{"import", SETTINGS_IMPORT, cmd_import, "FILE... --mongo URI [OPTION...] [-- EXPRESSION]",
+	 "record the packets of capture files: pcap, pcapng, also by gzip or zstd",
+	 "- is stdin. The packets keep their times, lengths and interface names, and go to a database of\n"
+	 "their own. Importing a file once more adds nothing."},
+	{"print", SETTINGS_PRINT, cmd_print, "-i IF | -r FILE [OPTION...] [EXPRESSION]",
+	 "print the headers of packets: a line each, -v a tree, --json",
+	 "Reads an interface (beside a recording, if there is one) or a capture file. -v: all fields."},
 	{"migrate", SETTINGS_MIGRATE, cmd_migrate, "--mongo URI [OPTION...]",
 	 "bring the database to this version's collections and indexes", NULL},
 };

@@ -335,8 +335,15 @@ int capture_attach(struct capture *c, struct capture_error *err)
 	return r;
 }
 
-int capture_upgrade(struct capture *c, struct capture_error *err)
+const char *capture_filter(const struct capture *c)
 {
+	(void)c;
+	return "";
+}
+
+int capture_upgrade(struct capture *c, const struct filter *filter, struct capture_error *err)
+{
+	(void)filter;
 	libbpf_log_init();
 	for (enum rec_side side = 0; side < REC_SIDES; side++) {
 		struct meta_hook *h = &c->meta->side[side];

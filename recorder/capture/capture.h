@@ -24,6 +24,7 @@
 #include "recorder/core/witness.h" /* the interface's own counters: witness_read() */
 
 struct capture;
+struct filter; /* capture/filter.h */
 
 struct capture_error {
 	char text[256];
@@ -49,7 +50,10 @@ struct capture_spec {
 	bool promisc;           /* set IFF_PROMISC on attach, give it back on detach; see capture_wants_promisc */
 	uint64_t ring_bytes;    /* data of each ring, a power of two in REC_RING_MIN..REC_RING_MAX; 0: capture_ring_default */
 	uint32_t journal_bytes; /* value size of the journal map; 0: 64 KiB */
-	const char *pin_dir;    /* inside a bpf filesystem, see capture_pin_path; parents are made, all 0700 */
+	const char *pin_dir;    /* inside a bpf filesystem, see capture_pin_path; parents are made, all 0700. NULL: nothing is
+				   pinned, other captures of the interface do not matter, and it ends with its descriptors
+				   (`print`; a clsact filter by capture_detach only) */
+	const struct filter *filter; /* capture filter, NULL: none; kept until capture_attach is through */
 };
 
 /* ---- life cycle ---------------------------------------------------------------------------------------------- */
@@ -73,8 +77,13 @@ bool capture_gone(const struct capture *c);
 /* Attaches every hook that is not attached, pins the links, sets promiscuous mode. All or nothing. */
 int capture_attach(struct capture *c, struct capture_error *err);
 
-/* Loads this build's programs onto the same maps and swaps them in place; no packet is lost. */
-int capture_upgrade(struct capture *c, struct capture_error *err);
+/*
+ * Loads this build's programs with `filter` (NULL: none) onto the same maps and swaps them in place; no packet is lost or
+ * counted wrongly. For a capture that is resumed, and for another filter.
+ */
+int capture_upgrade(struct capture *c, const struct filter *filter, struct capture_error *err);
+/* Text of the filter in force, "" for none. */
+const char *capture_filter(const struct capture *c);
 
 /* Takes the hooks off, gives promiscuous mode back. The maps stay: what is in the rings can still be drained. */
 int capture_detach(struct capture *c, struct capture_error *err);

@@ -175,17 +175,88 @@ static int parse_letters(struct layer *layer, enum settings_command command, int
 	return 0;
 }
 
+/* The one argument of `stop` and `status`. */
+static int take_instance(struct layer *layer, enum settings_command command, struct settings_problem *problem)
+{
+	struct settings *s = &layer->settings;
+	char value[120];
+
+	if (s->arguments.count > 1)
+		return setting_wrong(problem, "command line: unexpected \"%s\": %s takes one instance",
+				     setting_shown(s->arguments.items[1], value, sizeof(value)),
+				     setting_command(command));
+	if (!layer->given[SETTING_instance])
+		return setting_set(layer, SETTING_instance, s->arguments.items[0], problem);
+	if (!strcmp(s->instance, s->arguments.items[0]))
+		return 0;
+	return setting_wrong(problem, "command line: two instances, \"%s\" and --instance \"%s\": one is needed",
+			     setting_shown(s->arguments.items[0], value, sizeof(value)), s->instance);
+}
+
+/* Words from number `first` on are a capture filter. */
+static int take_filter(struct layer *layer, size_t first, struct settings_problem *problem)
+{
+	struct settings_list *words = &layer->settings.arguments;
+	size_t size = 1, used = 0;
+	char *text;
+	int err;
+
+	if (first >= words->count)
+		return 0;
+	if (layer->given[SETTING_filter])
+		return setting_wrong(problem, "command line: an expression behind the options and --filter: one is needed");
+	for (size_t i = first; i < words->count; i++)
+		size += strlen(words->items[i]) + 1;
+	text = calloc(1, size);
+	if (!text)
+		return setting_wrong(problem, "out of memory");
+	for (size_t i = first; i < words->count; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i > first ? " " : "", words->items[i]);
+	err = setting_set(layer, SETTING_filter, text, problem);
+	free(text);
+	while (words->count > first)
+		free(words->items[--words->count]);
+	return err;
+}
+
+/* What the words that are no options mean; `files` of them stand in front of a `--`. */
+static int take_arguments(struct layer *layer, enum settings_command command, size_t files,
+			  struct settings_problem *problem)
+{
+	struct settings *s = &layer->settings;
+	char value[120];
+
+	switch (command) {
+	case SETTINGS_STATUS:
+	case SETTINGS_STOP:
+		return s->arguments.count ? take_instance(layer, command, problem) : 0;
+	case SETTINGS_RECORD:
+	case SETTINGS_PRINT:
+		return take_filter(layer, 0, problem);
+	case SETTINGS_IMPORT:
+		return take_filter(layer, files, problem);
+	default:
+		break;
+	}
+	if (!s->arguments.count)
+		return 0;
+	return setting_wrong(problem, "command line: unexpected \"%s\": %s",
+			     setting_shown(s->arguments.items[0], value, sizeof(value)),
+			     command == SETTINGS_CHECK ? "an interface is named by -i" : "migrate takes options only");
+}
+
 static int read_command_line(struct layer *layer, enum settings_command command, int argc, char **argv,
 			     struct settings_problem *problem)
 {
 	struct settings *s = &layer->settings;
-	bool options = true;
-	char value[120];
+	size_t files = SIZE_MAX;
 	int err = 0;
 
 	for (int i = 0; i < argc && !err; i++) {
+		bool options = files == SIZE_MAX;
+
 		if (options && !strcmp(argv[i], "--"))
-			options = false;
+			files = s->arguments.count;
 		else if (options && !strncmp(argv[i], "--", 2))
 			err = parse_long(layer, command, argc, argv, &i, problem);
 		else if (options && argv[i][0] == '-' && argv[i][1])
@@ -195,25 +266,7 @@ static int read_command_line(struct layer *layer, enum settings_command command,
 		if (!err && (s->help || s->version))
 			return 0;
 	}
-	if (err || !s->arguments.count)
-		return err;
-	if (!(command & (SETTINGS_STATUS | SETTINGS_STOP)))
-		return setting_wrong(problem, "command line: unexpected \"%s\": %s",
-				     setting_shown(s->arguments.items[0], value, sizeof(value)),
-				     command == SETTINGS_RECORD || command == SETTINGS_CHECK
-					     ? "an interface is named by -i"
-					     : "migrate takes options only");
-	if (s->arguments.count > 1)
-		return setting_wrong(problem, "command line: unexpected \"%s\": %s takes one instance",
-				     setting_shown(s->arguments.items[1], value, sizeof(value)),
-				     setting_command(command));
-	if (layer->given[SETTING_instance] && strcmp(s->instance, s->arguments.items[0]))
-		return setting_wrong(problem,
-				     "command line: two instances, \"%s\" and --instance \"%s\": one is needed",
-				     setting_shown(s->arguments.items[0], value, sizeof(value)), s->instance);
-	if (!layer->given[SETTING_instance])
-		err = setting_set(layer, SETTING_instance, s->arguments.items[0], problem);
-	return err;
+	return err ? err : take_arguments(layer, command, files, problem);
 }
 
 /* ---- environment and file ------------------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ enum settings_command {
 	SETTINGS_CHECK = 1 << 2,
 	SETTINGS_STATUS = 1 << 3,
 	SETTINGS_STOP = 1 << 4,
+	SETTINGS_IMPORT = 1 << 5,
+	SETTINGS_PRINT = 1 << 6,
 };
 
 /* The values of the CHOICE settings, in the order of their words. */
@@ -35,6 +37,7 @@ enum settings_direction { DIRECTION_IN, DIRECTION_OUT, DIRECTION_INOUT };
 enum settings_hook { HOOK_AUTO, HOOK_XDP, HOOK_TC };
 enum settings_storage { STORAGE_AUTO, STORAGE_BUCKETS, STORAGE_DOCUMENTS };
 enum settings_outage { ON_OUTAGE_WAIT, ON_OUTAGE_END };
+enum settings_color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 #define SETTINGS_FOREVER UINT64_MAX
 
@@ -90,7 +93,7 @@ struct settings {
 #undef SETTING_PATH
 #undef SETTING_SECRET
 #undef SETTING_LIST
-	/* Arguments that are no options: the instance of `stop` and `status`. */
+	/* Arguments that are no options: the instance of `stop` and `status`, the files of `import`. */
 	struct settings_list arguments;
 	struct settings_origin origin[SETTINGS];
 };

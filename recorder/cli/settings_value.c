@@ -149,6 +149,10 @@ const char *setting_command(enum settings_command command)
 		return "record";
 	case SETTINGS_MIGRATE:
 		return "migrate";
+	case SETTINGS_IMPORT:
+		return "import";
+	case SETTINGS_PRINT:
+		return "print";
 	case SETTINGS_CHECK:
 		return "check";
 	case SETTINGS_STATUS:

@@ -162,7 +162,7 @@ static uint8_t *put_document(uint8_t *w, const struct preamble *t, const struct 
 
 	packet_decode(p, head, record_bytes(head));
 	out = ends_source_is_local(ends, p);
-	if (out != (p->key.side == REC_TX))
+	if (out != (p->outer.key.side == REC_TX))
 		packet_set(p, PKT_SIDE);
 
 	memcpy(w, t->bytes, t->len);

@@ -52,75 +52,75 @@ static int take_int32(struct document_record *r, struct ends_values *e, unsigned
 		p->len = (uint32_t)number;
 		return 0;
 	case PKT_PAD:
-		p->pad = number;
+		p->outer.pad = number;
 		return number ? 0 : -EINVAL;
 	case PKT_OPTS:
-		p->opts = number;
+		p->outer.opts = number;
 		return number > 0 ? 0 : -EINVAL;
 	case PKT_FLOW:
-		p->flow = (uint32_t)number;
-		return p->flow > 0xfffff ? -EINVAL : 0;
+		p->outer.flow = (uint32_t)number;
+		return p->outer.flow > 0xfffff ? -EINVAL : 0;
 	case PKT_FLAGS:
-		p->flags = (uint16_t)number;
+		p->outer.flags = (uint16_t)number;
 		return number < 0 || number > 0xfff ? -EINVAL : 0;
 	case PKT_SACK:
 		return number == 1 ? 0 : -EINVAL;
 	case PKT_TPID:
-		p->key.tags |= PACKET_TAG_AD(0);
+		p->outer.key.tags |= PACKET_TAG_AD(0);
 		return number == PACKET_TPID_AD ? 0 : -EINVAL;
 	case PKT_TPID2:
-		p->key.tags |= PACKET_TAG_AD(1);
+		p->outer.key.tags |= PACKET_TAG_AD(1);
 		return number == PACKET_TPID_AD ? 0 : -EINVAL;
 	case PKT_LPORT:
 		TAKE(e->lport);
 	case PKT_RPORT:
 		TAKE(e->rport);
 	case PKT_PROTO:
-		TAKE(p->key.proto);
+		TAKE(p->outer.key.proto);
 	case PKT_SEGS:
 		TAKE(p->segs);
 	case PKT_GSO:
 		TAKE(p->gso);
 	case PKT_TTL:
-		TAKE(p->ttl);
+		TAKE(p->outer.ttl);
 	case PKT_TOS:
-		TAKE(p->tos);
+		TAKE(p->outer.tos);
 	case PKT_IPID:
-		TAKE(p->ipid);
+		TAKE(p->outer.ipid);
 	case PKT_FRAG:
-		TAKE(p->frag);
+		TAKE(p->outer.frag);
 	case PKT_IPCSUM:
-		TAKE(p->ipcsum);
+		TAKE(p->outer.ipcsum);
 	case PKT_WIN:
-		TAKE(p->win);
+		TAKE(p->outer.win);
 	case PKT_URG:
-		TAKE(p->urg);
+		TAKE(p->outer.urg);
 	case PKT_MSS:
-		TAKE(p->mss);
+		TAKE(p->outer.mss);
 	case PKT_WS:
-		TAKE(p->ws);
+		TAKE(p->outer.ws);
 	case PKT_ULEN:
-		TAKE(p->ulen);
+		TAKE(p->outer.ulen);
 	case PKT_CSUM:
-		TAKE(p->csum);
+		TAKE(p->outer.csum);
 	case PKT_ICMP_TYPE:
-		TAKE(p->icmp_type);
+		TAKE(p->outer.icmp_type);
 	case PKT_ICMP_CODE:
-		TAKE(p->icmp_code);
+		TAKE(p->outer.icmp_code);
 	case PKT_ICMP_ID:
-		TAKE(p->icmp_id);
+		TAKE(p->outer.icmp_id);
 	case PKT_ICMP_SEQ:
-		TAKE(p->icmp_seq);
+		TAKE(p->outer.icmp_seq);
 	case PKT_ARP_OP:
-		TAKE(p->arp_op);
+		TAKE(p->outer.arp_op);
 	case PKT_VLAN:
-		p->key.tags++;
-		TAKE(p->key.vlan);
+		p->outer.key.tags++;
+		TAKE(p->outer.key.vlan);
 	case PKT_VLAN2:
-		p->key.tags++;
-		TAKE(p->key.vlan2);
+		p->outer.key.tags++;
+		TAKE(p->outer.key.vlan2);
 	case PKT_ETYPE:
-		TAKE(p->key.etype);
+		TAKE(p->outer.key.etype);
 	}
 	return -EINVAL;
 }
@@ -135,10 +135,10 @@ static int take_double(struct document_record *r, struct ends_values *e, unsigne
 	value = (uint32_t)number;
 	switch (field) {
 	case PKT_SEQ:
-		p->seq = value;
+		p->outer.seq = value;
 		return 0;
 	case PKT_ACK:
-		p->ack = value;
+		p->outer.ack = value;
 		return 0;
 	case PKT_LTSVAL:
 		e->ltsval = value;
@@ -149,7 +149,7 @@ static int take_double(struct document_record *r, struct ends_values *e, unsigne
 	}
 	if (field < PKT_SL1 || field > PKT_SR4)
 		return -EINVAL;
-	((field - PKT_SL1) % 2 ? p->sack_right : p->sack_left)[(field - PKT_SL1) / 2] = value;
+	((field - PKT_SL1) % 2 ? p->outer.sack_right : p->outer.sack_left)[(field - PKT_SL1) / 2] = value;
 	return 0;
 }
 
@@ -172,9 +172,9 @@ static int take_string(struct document_record *r, struct ends_values *e, unsigne
 	case PKT_RMAC:
 		return text_read_mac(text, e->rmac);
 	case PKT_ASHA:
-		return text_read_mac(text, r->packet.sha);
+		return text_read_mac(text, r->packet.outer.sha);
 	case PKT_ATHA:
-		return text_read_mac(text, r->packet.tha);
+		return text_read_mac(text, r->packet.outer.tha);
 	case PKT_MARKS:
 		return fields_marks_read(text, &r->packet.marks);
 	}
@@ -230,7 +230,7 @@ static int read_meta(const bson_iter_t *it, struct document_record *out)
 static const char *finish(struct document_record *r, const struct ends_values *e)
 {
 	struct packet *p = &r->packet;
-	struct packet_key *k = &p->key;
+	struct packet_key *k = &p->outer.key;
 
 	for (unsigned f = PKT_TS; f <= PKT_DIR; f++)
 		if (!packet_has(p, f))
@@ -249,13 +249,13 @@ static const char *finish(struct document_record *r, const struct ends_values *e
 	memcpy(k->dmac, r->out ? e->rmac : e->lmac, 6);
 	k->sport = r->out ? e->lport : e->rport;
 	k->dport = r->out ? e->rport : e->lport;
-	p->tsval = r->out ? e->ltsval : e->rtsval;
-	p->tsecr = r->out ? e->rtsval : e->ltsval;
-	while (p->sacks < PACKET_SACKS && packet_has(p, PKT_SL1 + 2u * p->sacks))
-		p->sacks++;
+	p->outer.tsval = r->out ? e->ltsval : e->rtsval;
+	p->outer.tsecr = r->out ? e->rtsval : e->ltsval;
+	while (p->outer.sacks < PACKET_SACKS && packet_has(p, PKT_SL1 + 2u * p->outer.sacks))
+		p->outer.sacks++;
 	for (unsigned s = 0; s < PACKET_SACKS; s++)
-		if (packet_has(p, PKT_SL1 + 2 * s) != (s < p->sacks) ||
-		    packet_has(p, PKT_SR1 + 2 * s) != (s < p->sacks))
+		if (packet_has(p, PKT_SL1 + 2 * s) != (s < p->outer.sacks) ||
+		    packet_has(p, PKT_SR1 + 2 * s) != (s < p->outer.sacks))
 			return "sl1";
 	if ((packet_has(p, PKT_VLAN2) && !packet_has(p, PKT_VLAN)) ||
 	    (packet_has(p, PKT_TPID) && !packet_has(p, PKT_VLAN)) ||

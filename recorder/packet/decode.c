@@ -55,9 +55,9 @@ static bool decode_options(struct packet *p, const uint8_t *o, unsigned n)
 	uint32_t code = 0;
 
 	if (n == 12 && get_be32(o) == 0x0101080a) { /* nearly every TCP packet */
-		p->tsval = get_be32(o + 4);
-		p->tsecr = get_be32(o + 8);
-		p->opts = 0116;
+		p->outer.tsval = get_be32(o + 4);
+		p->outer.tsecr = get_be32(o + 8);
+		p->outer.opts = 0116;
 		packet_set(p, PKT_LTSVAL);
 		packet_set(p, PKT_RTSVAL);
 		packet_set(p, PKT_OPTS);
@@ -101,28 +101,28 @@ static bool decode_options(struct packet *p, const uint8_t *o, unsigned n)
 			exact = false;
 			break;
 		case 2:
-			p->mss = get_be16(o + i + 2);
+			p->outer.mss = get_be16(o + i + 2);
 			packet_set(p, PKT_MSS);
 			break;
 		case 3:
-			p->ws = o[i + 2];
+			p->outer.ws = o[i + 2];
 			packet_set(p, PKT_WS);
 			break;
 		case 4:
 			packet_set(p, PKT_SACK);
 			break;
 		case 5:
-			p->sacks = (uint8_t)((length - 2) / 8);
-			for (unsigned s = 0; s < p->sacks; s++) {
-				p->sack_left[s] = get_be32(o + i + 2 + 8 * s);
-				p->sack_right[s] = get_be32(o + i + 6 + 8 * s);
+			p->outer.sacks = (uint8_t)((length - 2) / 8);
+			for (unsigned s = 0; s < p->outer.sacks; s++) {
+				p->outer.sack_left[s] = get_be32(o + i + 2 + 8 * s);
+				p->outer.sack_right[s] = get_be32(o + i + 6 + 8 * s);
 				packet_set(p, PKT_SL1 + 2 * s);
 				packet_set(p, PKT_SR1 + 2 * s);
 			}
 			break;
 		case 6:
-			p->tsval = get_be32(o + i + 2);
-			p->tsecr = get_be32(o + i + 6);
+			p->outer.tsval = get_be32(o + i + 2);
+			p->outer.tsecr = get_be32(o + i + 6);
 			packet_set(p, PKT_LTSVAL);
 			packet_set(p, PKT_RTSVAL);
 			break;
@@ -133,7 +133,7 @@ static bool decode_options(struct packet *p, const uint8_t *o, unsigned n)
 			exact = false;
 	}
 	if (exact && n) {
-		p->opts = (int32_t)code;
+		p->outer.opts = (int32_t)code;
 		packet_set(p, PKT_OPTS);
 	}
 	return exact;
@@ -142,8 +142,8 @@ _Static_assert(PKT_SR4 == PKT_SL1 + 7, "the SACK edges stand in a row");
 
 static inline void decode_ports(struct packet *p, const uint8_t *b)
 {
-	p->key.sport = get_be16(b);
-	p->key.dport = get_be16(b + 2);
+	p->outer.key.sport = get_be16(b);
+	p->outer.key.dport = get_be16(b + 2);
 	packet_set(p, PKT_LPORT);
 	packet_set(p, PKT_RPORT);
 }
@@ -157,33 +157,33 @@ static void decode_tcp(struct packet *p, struct cursor *c)
 		decode_ports(p, b);
 	if (left < WIRE_TCP_LEN) { /* cut short: as far as it goes */
 		if (left >= 8) {
-			p->seq = get_be32(b + 4);
+			p->outer.seq = get_be32(b + 4);
 			packet_set(p, PKT_SEQ);
 		}
 		if (left >= 12) {
-			p->ack = get_be32(b + 8);
+			p->outer.ack = get_be32(b + 8);
 			packet_set(p, PKT_ACK);
 		}
 		if (left >= 14) {
-			p->flags = get_be16(b + 12) & 0xfff;
+			p->outer.flags = get_be16(b + 12) & 0xfff;
 			packet_set(p, PKT_FLAGS);
 		}
 		if (left >= 16) {
-			p->win = get_be16(b + 14);
+			p->outer.win = get_be16(b + 14);
 			packet_set(p, PKT_WIN);
 		}
 		if (left >= 18) {
-			p->csum = get_be16(b + 16);
+			p->outer.csum = get_be16(b + 16);
 			packet_set(p, PKT_CSUM);
 		}
 		return;
 	}
-	p->seq = get_be32(b + 4);
-	p->ack = get_be32(b + 8);
-	p->flags = get_be16(b + 12) & 0xfff;
-	p->win = get_be16(b + 14);
-	p->csum = get_be16(b + 16);
-	p->urg = get_be16(b + 18);
+	p->outer.seq = get_be32(b + 4);
+	p->outer.ack = get_be32(b + 8);
+	p->outer.flags = get_be16(b + 12) & 0xfff;
+	p->outer.win = get_be16(b + 14);
+	p->outer.csum = get_be16(b + 16);
+	p->outer.urg = get_be16(b + 18);
 	packet_set(p, PKT_SEQ);
 	packet_set(p, PKT_ACK);
 	packet_set(p, PKT_FLAGS);
@@ -206,12 +206,12 @@ static void decode_udp(struct packet *p, struct cursor *c, uint32_t implied)
 	if (c->left >= 4)
 		decode_ports(p, c->at);
 	if (c->left >= 6 && get_be16(c->at + 4) != (uint16_t)implied) {
-		p->ulen = get_be16(c->at + 4);
+		p->outer.ulen = get_be16(c->at + 4);
 		packet_set(p, PKT_ULEN);
 	}
 	if (c->left < WIRE_UDP_LEN)
 		return;
-	p->csum = get_be16(c->at + 6);
+	p->outer.csum = get_be16(c->at + 6);
 	packet_set(p, PKT_CSUM);
 	take(c, WIRE_UDP_LEN);
 }
@@ -221,21 +221,21 @@ static void decode_icmp(struct packet *p, struct cursor *c)
 	const uint8_t *b = c->at;
 
 	if (c->left >= 1) {
-		p->icmp_type = b[0];
+		p->outer.icmp_type = b[0];
 		packet_set(p, PKT_ICMP_TYPE);
 	}
 	if (c->left >= 2) {
-		p->icmp_code = b[1];
+		p->outer.icmp_code = b[1];
 		packet_set(p, PKT_ICMP_CODE);
 	}
 	if (c->left >= 4) {
-		p->csum = get_be16(b + 2);
+		p->outer.csum = get_be16(b + 2);
 		packet_set(p, PKT_CSUM);
 	}
-	if (c->left < WIRE_ICMP_LEN || !wire_icmp_has_id(p->key.proto, b[0]))
+	if (c->left < WIRE_ICMP_LEN || !wire_icmp_has_id(p->outer.key.proto, b[0]))
 		return;
-	p->icmp_id = get_be16(b + 4);
-	p->icmp_seq = get_be16(b + 6);
+	p->outer.icmp_id = get_be16(b + 4);
+	p->outer.icmp_seq = get_be16(b + 6);
 	packet_set(p, PKT_ICMP_ID);
 	packet_set(p, PKT_ICMP_SEQ);
 	take(c, WIRE_ICMP_LEN);
@@ -246,7 +246,7 @@ static inline void decode_l4(struct packet *p, struct cursor *c, uint32_t length
 {
 	uint32_t whole = length ? length : p->len - l4_off;
 
-	switch (p->key.proto) {
+	switch (p->outer.key.proto) {
 	case WIRE_TCP:
 		decode_tcp(p, c);
 		break;
@@ -260,14 +260,14 @@ static inline void decode_l4(struct packet *p, struct cursor *c, uint32_t length
 	default:
 		return;
 	}
-	if (p->key.side == REC_TX && packet_has(p, PKT_CSUM) && p->csum == packet_pseudo_sum(&p->key, whole))
+	if (p->outer.key.side == REC_TX && packet_has(p, PKT_CSUM) && p->outer.csum == packet_pseudo_sum(&p->outer.key, whole))
 		p->marks |= REC_MARK_CSUM_NONE;
 }
 
 static inline void set_pad(struct packet *p, uint32_t announced_end)
 {
-	p->pad = (int32_t)(p->len - announced_end);
-	if (p->pad)
+	p->outer.pad = (int32_t)(p->len - announced_end);
+	if (p->outer.pad)
 		packet_set(p, PKT_PAD);
 }
 
@@ -283,14 +283,14 @@ static void decode_ipv4(struct packet *p, struct cursor *c, unsigned off)
 	if (header < WIRE_IPV4_LEN)
 		return;
 	total = get_be16(b + 2);
-	p->tos = b[1];
-	p->ipid = get_be16(b + 4);
-	p->frag = get_be16(b + 6);
-	p->ttl = b[8];
-	p->key.proto = b[9];
-	p->key.family = 4;
-	memcpy(p->key.src, b + 12, 4);
-	memcpy(p->key.dst, b + 16, 4);
+	p->outer.tos = b[1];
+	p->outer.ipid = get_be16(b + 4);
+	p->outer.frag = get_be16(b + 6);
+	p->outer.ttl = b[8];
+	p->outer.key.proto = b[9];
+	p->outer.key.family = 4;
+	memcpy(p->outer.key.src, b + 12, 4);
+	memcpy(p->outer.key.dst, b + 16, 4);
 	set_pad(p, off + total);
 	packet_set(p, PKT_TOS);
 	packet_set(p, PKT_IPID);
@@ -307,11 +307,11 @@ static void decode_ipv4(struct packet *p, struct cursor *c, unsigned off)
 	}
 	right = wire_ipv4_sum(b, header);
 	if (get_be16(b + 10) != right) {
-		p->ipcsum = get_be16(b + 10);
+		p->outer.ipcsum = get_be16(b + 10);
 		packet_set(p, PKT_IPCSUM);
 	}
 	take(c, header);
-	if (!(p->frag & WIRE_FRAG_OFFSET))
+	if (!(p->outer.frag & WIRE_FRAG_OFFSET))
 		decode_l4(p, c, total ? total - header : 0, off + header);
 }
 
@@ -347,12 +347,12 @@ static void decode_ipv6(struct packet *p, struct cursor *c, unsigned off)
 		return;
 	payload = get_be16(b + 4);
 	next = b[6];
-	p->tos = (uint8_t)(get_be16(b) >> 4);
-	p->flow = get_be32(b) & 0xfffff;
-	p->ttl = b[7];
-	p->key.family = 6;
-	memcpy(p->key.src, b + 8, 16);
-	memcpy(p->key.dst, b + 24, 16);
+	p->outer.tos = (uint8_t)(get_be16(b) >> 4);
+	p->outer.flow = get_be32(b) & 0xfffff;
+	p->outer.ttl = b[7];
+	p->outer.key.family = 6;
+	memcpy(p->outer.key.src, b + 8, 16);
+	memcpy(p->outer.key.dst, b + 24, 16);
 	set_pad(p, off + WIRE_IPV6_LEN + payload);
 	packet_set(p, PKT_TOS);
 	packet_set(p, PKT_FLOW);
@@ -370,7 +370,7 @@ static void decode_ipv6(struct packet *p, struct cursor *c, unsigned off)
 		c->exact = false;
 		take(c, length);
 	}
-	p->key.proto = (uint8_t)next;
+	p->outer.key.proto = (uint8_t)next;
 	if (first)
 		decode_l4(p, c, payload ? payload - extensions : 0, off + WIRE_IPV6_LEN + extensions);
 }
@@ -378,27 +378,27 @@ static void decode_ipv6(struct packet *p, struct cursor *c, unsigned off)
 static void decode_arp(struct packet *p, struct cursor *c)
 {
 	static const uint8_t ethernet_ipv4[6] = {0, 1, 8, 0, 6, 4}, zero[6];
-	const uint8_t *b = c->at, *implied = p->key.dmac;
+	const uint8_t *b = c->at, *implied = p->outer.key.dmac;
 
 	if (c->left >= 8) {
-		p->arp_op = get_be16(b + 6);
+		p->outer.arp_op = get_be16(b + 6);
 		packet_set(p, PKT_ARP_OP);
 	}
 	if (c->left < WIRE_ARP_LEN || memcmp(b, ethernet_ipv4, sizeof(ethernet_ipv4)))
 		return;
-	p->key.family = 4;
-	memcpy(p->key.src, b + 14, 4);
-	memcpy(p->key.dst, b + 24, 4);
+	p->outer.key.family = 4;
+	memcpy(p->outer.key.src, b + 14, 4);
+	memcpy(p->outer.key.dst, b + 24, 4);
 	packet_set(p, PKT_LOCAL);
 	packet_set(p, PKT_REMOTE);
-	if (memcmp(b + 8, p->key.smac, 6)) {
-		memcpy(p->sha, b + 8, 6);
+	if (memcmp(b + 8, p->outer.key.smac, 6)) {
+		memcpy(p->outer.sha, b + 8, 6);
 		packet_set(p, PKT_ASHA);
 	}
-	if (p->arp_op == WIRE_ARP_REQUEST)
+	if (p->outer.arp_op == WIRE_ARP_REQUEST)
 		implied = zero;
 	if (memcmp(b + 18, implied, 6)) {
-		memcpy(p->tha, b + 18, 6);
+		memcpy(p->outer.tha, b + 18, 6);
 		packet_set(p, PKT_ATHA);
 	}
 	take(c, WIRE_ARP_LEN);
@@ -407,7 +407,7 @@ static void decode_arp(struct packet *p, struct cursor *c)
 static void decode_ethernet(struct packet *p, struct cursor *c)
 {
 	const uint8_t *start = c->at;
-	struct packet_key *k = &p->key;
+	struct packet_key *k = &p->outer.key;
 	unsigned off;
 
 	if (c->left < WIRE_ETH_LEN)
@@ -450,13 +450,13 @@ void packet_decode(struct packet *p, const struct rec_head *head, const uint8_t 
 	unsigned length = head->cap_len < REC_CAP_MAX ? head->cap_len : REC_CAP_MAX;
 	struct cursor c = {.at = bytes, .left = length, .exact = length > 0};
 
-	memset(p, 0, sizeof(*p));
+	memset(p, 0, offsetof(struct packet, inner));
 	p->time = head->time;
 	p->len = head->wire_len;
 	p->marks = head->marks & REC_MARKS_ALL & ~REC_MARK_CSUM_NONE;
 	p->segs = head->gso_segs;
 	p->gso = head->gso_size;
-	p->key.side = head->side ? REC_TX : REC_RX;
+	p->outer.key.side = head->side ? REC_TX : REC_RX;
 	packet_set(p, PKT_TS);
 	packet_set(p, PKT_NS);
 	packet_set(p, PKT_DIR);

@@ -139,15 +139,15 @@ static bool lower_is_source(const struct packet *p, int address_order)
 {
 	if (address_order)
 		return address_order < 0;
-	if (p->key.sport != p->key.dport)
-		return p->key.sport < p->key.dport;
+	if (p->outer.key.sport != p->outer.key.dport)
+		return p->outer.key.sport < p->outer.key.dport;
 	/* Nothing tells the ends apart: what we sent was sent by the local end. */
-	return p->key.side == REC_TX;
+	return p->outer.key.side == REC_TX;
 }
 
 bool ends_source_is_local(const struct ends_table *t, const struct packet *p)
 {
-	const struct packet_key *k = &p->key;
+	const struct packet_key *k = &p->outer.key;
 	bool source, destination;
 
 	if (k->family == 4) {

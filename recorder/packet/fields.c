@@ -12,6 +12,7 @@ const struct field fields[PKT_FIELDS] = {
 
 const char *const mark_names[REC_MARKS] = {
 	"truncated", "malformed", "long", "unknown", "fragment", "vlan_hw", "blocked", "gso", "csum_none",
+	"time",
 };
 
 unsigned field_find(const char *name, unsigned hint)
@@ -20,7 +21,7 @@ unsigned field_find(const char *name, unsigned hint)
 		unsigned f = hint + i;
 
 		f -= f >= PKT_FIELDS ? PKT_FIELDS : 0;
-		if (f < PKT_FIELDS && !strcmp(fields[f].name, name))
+		if (f < PKT_FIELDS && fields[f].name && !strcmp(fields[f].name, name))
 			return f;
 	}
 	return PKT_FIELDS;

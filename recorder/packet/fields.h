@@ -26,14 +26,14 @@ struct field {
 	const char *text;
 };
 
-/* Indexed by enum packet_field. */
+/* Indexed by enum packet_field; name is NULL where there is no such field (bits that WORD leaves out). */
 extern const struct field fields[PKT_FIELDS];
 
 /* The field of that name, PKT_FIELDS when there is none. `hint` is where to look first (documents keep the order). */
 unsigned field_find(const char *name, unsigned hint);
 
 /* Longest text of a STRING field: an IPv6 address, or all marks. Writers may touch FIELD_TEXT_MAX bytes. */
-#define FIELD_TEXT_MAX 96u
+#define FIELD_TEXT_MAX 104u
 
 /* A mark's name, by its bit number below REC_MARKS. */
 extern const char *const mark_names[REC_MARKS];

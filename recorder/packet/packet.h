@@ -12,7 +12,8 @@
  * Source and destination are as on the wire; who is local is decided later (ends.h). Values are in host byte order,
  * addresses in network order. Which fields are there says `has`, one bit for each name in fields.def.
  *
- * The struct is cut for the bucket encoder: what normally stays the same through a conversation is in `key` (one
+ * A packet is up to three stacks of headers of one form: the outer one, the one inside a tunnel, the one that an ICMP
+ * error quotes. Each is cut for the bucket encoder: what normally stays the same through a conversation is in `key` (one
  * cache line, compared as bytes, hence without padding), what varies is in the rest.
  */
 #ifndef XDP_RECORDER_PACKET_PACKET_H
@@ -23,14 +24,21 @@
 
 #include "bpf/abi.h"
 
-/* Bits of packet.has, one for each F(...) line of fields.def, in its order. */
+/*
+ * Bits of packet.has, one for each F(...) line of fields.def, in its order: PKT_<id> / 64 is the word. A stack's fields
+ * have the same places in words 0, 1 and 2. Numbers below PKT_FIELDS that no line has are names of nothing.
+ */
 enum packet_field {
 #define F(id, name, bson, where, tshark, text) PKT_##id,
+#define WORD(n, first) PKT_WORD##n = 64 * n + (first) - 1,
 #include "recorder/packet/fields.def"
 #undef F
 	PKT_FIELDS
 };
-_Static_assert(PKT_FIELDS <= 128, "packet.has is two words");
+#define PACKET_WORDS 4u
+_Static_assert(PKT_RAW < 64 && PKT_FIELDS <= 64 * PACKET_WORDS, "packet.has is four words");
+_Static_assert(PKT_ILOCAL == PKT_LOCAL + 64 && PKT_IRMAC == PKT_RMAC + 64 && PKT_QRMAC == PKT_RMAC + 128,
+	       "a stack's fields have the same places in their words");
 
 /* What a conversation keeps. No padding; unused bytes are zero, so that equal keys are equal bytes. */
 struct packet_key {
@@ -46,38 +54,92 @@ struct packet_key {
 	uint8_t proto;	/* IANA protocol number of layer 4 */
 	uint8_t family; /* 4, 6, or 0: no addresses. ARP: 4 */
 	uint8_t side;	/* enum rec_side */
-	uint8_t tags;	/* number of VLAN tags, 0..2; bit 4+i set: tag i is 802.1ad (PACKET_TPID_AD) */
+	uint8_t tags;	/* number of VLAN tags, 0..2, and their EtherTypes: packet_tpid */
 	uint8_t reserved[6];
 };
 _Static_assert(sizeof(struct packet_key) == 64, "packet_key is one cache line");
 
 #define PACKET_TPID 0x8100u
-#define PACKET_TPID_AD 0x88a8u
-#define PACKET_TAG_AD(i) (0x10u << (i))
+#define PACKET_TPID_AD 0x88a8u	/* IEEE 802.1ad */
+#define PACKET_TPID_OLD 0x9100u /* before it */
+/* Bits of packet_key.tags for tag i (0, 1): its EtherType is AD or OLD; none: PACKET_TPID. */
+#define PACKET_TAG_AD(i) (0x10u << 2 * (i))
+#define PACKET_TAG_OLD(i) (0x20u << 2 * (i))
+static inline uint32_t packet_tpid(unsigned tags, unsigned i)
+{
+	return tags & PACKET_TAG_AD(i) ? PACKET_TPID_AD : tags & PACKET_TAG_OLD(i) ? PACKET_TPID_OLD : PACKET_TPID;
+}
 
 #define PACKET_SACKS 4u
+#define PACKET_LABELS 4u
 
-struct packet {
+/* Bytes kept as they were: in the record, or in the document that the packet was read from. Not owned. */
+struct packet_bytes {
+	const uint8_t *at;
+	uint16_t len;
+};
+
+/* One stack of headers; what stack.def says of each member. */
+struct packet_stack {
 	struct packet_key key;
-	uint64_t has[2]; /* bit (f & 63) of word f >> 6: field f is there */
-	uint64_t time;	 /* boot time, ns */
-	uint32_t len;	 /* bytes on the wire */
 	uint32_t seq, ack;
 	uint32_t tsval, tsecr; /* as written by the sender */
-	uint32_t flow;	       /* IPv6 flow label */
-	uint32_t sack_left[PACKET_SACKS], sack_right[PACKET_SACKS];
-	int32_t opts;	/* TCP options' order and padding, see decode.c */
-	int32_t pad;	/* bytes on the wire behind what layer 3 says is its end (Ethernet padding), may be negative */
-	uint16_t marks; /* enum rec_mark */
-	uint16_t segs, gso;
+	uint32_t flow;
+	int32_t opts; /* TCP options' order and padding, see decode.c */
+	int32_t pad;
 	uint16_t ipid, frag, ipcsum, csum;
 	uint16_t flags, win, urg, mss;
-	uint16_t ulen; /* UDP length where it is not what layer 3 implies */
-	uint16_t icmp_id, icmp_seq, arp_op;
-	uint8_t ttl, tos, ws, icmp_type, icmp_code, sacks;
-	uint8_t sha[6], tha[6]; /* ARP hardware addresses where not implied, see fields.def */
+	uint16_t ulen, icmp_id, icmp_seq, arp_op;
+	uint8_t ttl, tos, ws, icmp_type, icmp_code, sacks, nxt;
+	uint32_t sack_left[PACKET_SACKS], sack_right[PACKET_SACKS];
+	uint32_t fragid, icmp_rest;
+	uint8_t sha[6], tha[6];
+	uint8_t target[16];
+	struct packet_bytes ipopts, ext, topts;
+};
+
+/* What a packet has once at most, in whichever stack; fields.def, word 3. */
+struct packet_other {
+	uint16_t quote_len;
+	uint8_t dsap, ssap;
+	uint16_t llc_control, pid;
+	uint32_t oui;
+	uint16_t pppoe, ppp_len, ppp;
+	uint32_t mpls[PACKET_LABELS];
+	uint16_t gre, gre_proto;
+	uint32_t gre_sum, gre_key, gre_seq, gre_ack;
+	uint32_t vni;
+	uint16_t vx_flags, vx_group, geneve, geneve_proto;
+	uint8_t vni_reserved;
+	struct packet_bytes geneve_opts;
+	uint32_t spi, esp_seq, ah_spi, ah_seq;
+	uint32_t icmp_time[3], icmp_mask;
+	uint32_t ra_reach, ra_retrans;
+	uint8_t redirect[16];
+	uint32_t sctp_tag, sctp_sum, tsn, ppid, rwnd, init_tag;
+	uint16_t chunk_len, sid, ssn, ostreams, istreams;
+	uint8_t chunk, chunk_flags;
+	uint8_t dccp_type, dccp_cc, dccp_reserved;
+	uint64_t dccp_seq, dccp_ack;
+	uint32_t dccp_service, dccp_reset;
+};
+
+/*
+ * `inner`, `quote` and `other` are set only where their word of has is not 0: reading a member whose bit is not set is
+ * a mistake.
+ */
+struct packet {
+	uint64_t has[PACKET_WORDS]; /* bit (f & 63) of word f >> 6: field f is there */
+	uint64_t time;		    /* boot time, ns */
+	uint32_t len;		    /* bytes on the wire */
+	uint16_t marks;		    /* enum rec_mark */
+	uint16_t segs, gso;
 	uint16_t raw_len;
 	const uint8_t *raw; /* the record's header bytes (not owned), where PKT_RAW */
+	struct packet_stack outer;
+	struct packet_stack inner; /* inside a tunnel: one is followed */
+	struct packet_stack quote; /* in an ICMP error, of the outer or of the inner stack */
+	struct packet_other other;
 };
 
 static inline int packet_has(const struct packet *p, unsigned field)

@@ -132,7 +132,7 @@ static int open_one(struct captures *captures, const struct settings *settings, 
 		if (drain_only)
 			return 0;
 		say_unchanged(captures, settings);
-		err = capture_upgrade(c, &error);
+		err = capture_upgrade(c, NULL, &error);
 		if (err)
 			log_warn("%s: the running programs stay as they are: %s", capture_iface(c), error.text);
 		return 0;

@@ -56,6 +56,13 @@ struct sink {
 	enum sink_outcome (*put)(struct sink *sink, const char *family, uint32_t day, const bson_t *document,
 				 const bson_value_t *drop_from, const bson_value_t *drop_to, struct sink_report *report);
 
+	/*
+	 * Many small documents of one family and day at once, each as by `put` without dropping: settled when all are.
+	 * For the balance of an import.
+	 */
+	enum sink_outcome (*put_many)(struct sink *sink, const char *family, uint32_t day, const bson_t *const *documents,
+				      size_t count, struct sink_report *report);
+
 	/* Makes ready what the days need (collections, the view). Called at start and every minute. */
 	enum sink_outcome (*prepare_days)(struct sink *sink, uint32_t first, uint32_t last, struct sink_report *report);
 

@@ -386,7 +386,7 @@ static void part_libbson(struct batch *b)
 
 		packet_decode(p, b->records[i], record_bytes(b->records[i]));
 		out = ends_source_is_local(ends, p);
-		if (out != (p->key.side == REC_TX))
+		if (out != (p->outer.key.side == REC_TX))
 			packet_set(p, PKT_SIDE);
 		bson_append_document_begin(&all, text, (int)length, &d);
 		packet_id(id, b, i);

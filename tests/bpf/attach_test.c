@@ -336,7 +336,7 @@ static void upgrade(void **state)
 			_exit(0);
 		}
 		for (unsigned n = 0; n < SWAPS; n++)
-			if (capture_upgrade(l.c, &l.err))
+			if (capture_upgrade(l.c, NULL, &l.err))
 				fail_msg("%s: %s", ways[i].name, l.err.text);
 		__atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
 		waitpid(child, NULL, 0);

@@ -96,7 +96,7 @@ static void check(const struct rec_head *head, const uint8_t *bytes, const struc
 					  .marks = r.packet.marks,
 					  .gso_segs = r.packet.segs,
 					  .gso_size = r.packet.gso,
-					  .side = r.packet.key.side,
+					  .side = r.packet.outer.key.side,
 					  .bytes = out};
 	MUST(canonical_compare(&canonical, &again) == 0);
 	q = r.packet;

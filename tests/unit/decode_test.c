@@ -73,7 +73,7 @@ static void frames_made_by_hand(void **state)
 		assert_string_equal(dump(&p, frames[i].out), frames[i].fields);
 		assert_int_equal(packet_has(&p, PKT_RAW), frames[i].raw);
 		assert_true(p.time == 12345);
-		assert_int_equal(p.key.side, frames[i].side);
+		assert_int_equal(p.outer.key.side, frames[i].side);
 		if (frames[i].raw) {
 			assert_int_equal(p.raw_len, r.head.cap_len);
 			assert_ptr_equal(p.raw, r.bytes);
@@ -122,7 +122,7 @@ static void heads_that_lie(void **state)
 	packet_decode(&p, &head, bytes);
 	assert_int_equal(p.raw_len, REC_CAP_MAX);
 	assert_int_equal(p.marks, REC_MARKS_ALL & ~REC_MARK_CSUM_NONE);
-	assert_int_equal(p.key.side, REC_TX);
+	assert_int_equal(p.outer.key.side, REC_TX);
 	assert_true(p.len == UINT32_MAX);
 }
 
@@ -138,11 +138,11 @@ static void the_key_is_the_same_for_a_conversation(void **state)
 	r.bytes[41] ^= 0x55;
 	memset(&b, 0xa5, sizeof(b)); /* nothing of what was there before stays */
 	packet_decode(&b, &r.head, r.bytes);
-	assert_memory_equal(&a.key, &b.key, sizeof(a.key));
-	assert_int_not_equal(a.csum, b.csum);
+	assert_memory_equal(&a.outer.key, &b.outer.key, sizeof(a.outer.key));
+	assert_int_not_equal(a.outer.csum, b.outer.csum);
 	r.bytes[37] ^= 1; /* a port */
 	packet_decode(&b, &r.head, r.bytes);
-	assert_memory_not_equal(&a.key, &b.key, sizeof(a.key));
+	assert_memory_not_equal(&a.outer.key, &b.outer.key, sizeof(a.outer.key));
 }
 
 static void marks_as_text_and_back(void **state)
@@ -170,6 +170,8 @@ static void the_table_is_sound(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < PKT_FIELDS; i++) {
+		if (!fields[i].name)
+			continue;
 		assert_true(*fields[i].name && *fields[i].text);
 		assert_int_equal(field_find(fields[i].name, (i * 7) % PKT_FIELDS), i); /* names are unique */
 	}

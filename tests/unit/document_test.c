@@ -206,7 +206,7 @@ static void oracle(bson_t *to, const struct fixture *f, uint32_t position)
 
 	packet_decode(p, head, record_bytes(head));
 	out = ends_source_is_local(f->ends, p);
-	if (out != (p->key.side == REC_TX))
+	if (out != (p->outer.key.side == REC_TX))
 		packet_set(p, PKT_SIDE);
 	packet_id(id, &f->batch, position);
 	front(to, id, fields_ms(wall));
@@ -296,7 +296,7 @@ static void check_batch(struct totals *t)
 					      .marks = r.packet.marks,
 					      .gso_segs = r.packet.segs,
 					      .gso_size = r.packet.gso,
-					      .side = r.packet.key.side,
+					      .side = r.packet.outer.key.side,
 					      .bytes = bytes};
 		canonical_add(hash, &c);
 		if (i == f->batch.nrecords / 2)

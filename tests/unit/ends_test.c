@@ -21,10 +21,10 @@ static struct ends_network network(const char *text, unsigned prefix)
 static bool local_source_ports(const struct ends_table *t, const char *src, const char *dst, uint16_t sport,
 			       uint16_t dport)
 {
-	struct packet p = {.key = {.family = strchr(src, ':') ? 6 : 4, .sport = sport, .dport = dport}};
+	struct packet p = {.outer.key = {.family = strchr(src, ':') ? 6 : 4, .sport = sport, .dport = dport}};
 
-	memcpy(p.key.src, network(src, 0).address, 16);
-	memcpy(p.key.dst, network(dst, 0).address, 16);
+	memcpy(p.outer.key.src, network(src, 0).address, 16);
+	memcpy(p.outer.key.dst, network(dst, 0).address, 16);
 	return ends_source_is_local(t, &p);
 }
 
@@ -37,8 +37,8 @@ static bool local_mac(const struct ends_table *t, const char *src, const char *d
 {
 	struct packet p = {0};
 
-	memcpy(p.key.smac, src, 6);
-	memcpy(p.key.dmac, dst, 6);
+	memcpy(p.outer.key.smac, src, 6);
+	memcpy(p.outer.key.dmac, dst, 6);
 	return ends_source_is_local(t, &p);
 }
 
@@ -136,15 +136,15 @@ static void many_networks_as_the_plain_way(void **state)
 	t = ends_table_new(NULL, 0, NULL, 0, home, 500);
 	for (unsigned i = 0; i < 100000; i++) {
 		struct packet p = {
-			.key = {.family = 4, .dst = {0, 0, 0, 1}}}; /* outside, and lower: decides only by home */
+			.outer.key = {.family = 4, .dst = {0, 0, 0, 1}}}; /* outside, and lower: decides only by home */
 		bool plain = false;
 
 		random = random * 6364136223846793005ull + 1442695040888963407ull;
-		memcpy(p.key.src, (uint8_t *)&random + 4, 4);
+		memcpy(p.outer.key.src, (uint8_t *)&random + 4, 4);
 		for (unsigned n = 0; n < 500 && !plain; n++) {
 			uint32_t a, b, mask = ~(UINT32_MAX >> home[n].prefix);
 
-			memcpy(&a, p.key.src, 4);
+			memcpy(&a, p.outer.key.src, 4);
 			memcpy(&b, home[n].address, 4);
 			plain = !((ntohl(a) ^ ntohl(b)) & mask);
 		}

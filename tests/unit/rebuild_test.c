@@ -131,30 +131,30 @@ static void contradictions_are_refused(void **state)
 	static const int32_t codes[] = {0, -1, 1 << 30, 01, 0222, 05555, 071, 010, 0101, 01111111111};
 	for (unsigned i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
 		p = good;
-		p.opts = codes[i];
-		p.sacks = 4;
+		p.outer.opts = codes[i];
+		p.outer.sacks = 4;
 		if (codes[i] != 0222)
 			assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 		else
 			assert_true(packet_rebuild(&p, out) > 0);
 	}
 	p = good;
-	p.flags = 0x1000;
+	p.outer.flags = 0x1000;
 	assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 	p = good;
-	p.sacks = 5;
+	p.outer.sacks = 5;
 	assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 	p = good;
-	p.key.family = 6;
+	p.outer.key.family = 6;
 	assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 	p = good;
-	p.key.etype = 0x86dd;
+	p.outer.key.etype = 0x86dd;
 	assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 	p = good;
-	p.key.etype = 0x88cc;
+	p.outer.key.etype = 0x88cc;
 	assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 	p = good;
-	p.key.tags = 3;
+	p.outer.key.tags = 3;
 	assert_int_equal(packet_rebuild(&p, out), -EINVAL);
 	p = good;
 	packet_set(&p, PKT_RAW);
