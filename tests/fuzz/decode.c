@@ -74,7 +74,8 @@ static bool same(const struct packet *one, const struct packet *other)
 	for (unsigned i = 0; i < POINTERS; i++) {
 		if (in_a[i]->len != in_b[i]->len || (in_a[i]->len && memcmp(in_a[i]->at, in_b[i]->at, in_a[i]->len)))
 			return false;
-		in_a[i]->at = in_b[i]->at = NULL;
+		memset(in_a[i], 0, sizeof(*in_a[i]));
+		memset(in_b[i], 0, sizeof(*in_b[i]));
 	}
 	if (a.raw_len != b.raw_len || (a.raw_len && memcmp(a.raw, b.raw, a.raw_len)))
 		return false;
