@@ -3,10 +3,12 @@
  * corpus.c - cuts the Ethernet frames of captures into corpus files: corpus OUT-DIRECTORY CAPTURES-DIRECTORY.
  *
  * Each file is a frame (its first 320 bytes) and eight zero bytes, the options of the targets. One frame of each form
- * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives.
+ * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives. Before
+ * them a frame of every kind that the tests know (tests/bpf/kinds.h): captures hold few of the rarer ones.
  */
 #include <errno.h>
 
+#include "tests/bpf/kinds.h"
 #include "tests/unit/packets.h"
 
 #define FORMS (1u << 16)
@@ -46,6 +48,11 @@ int main(int argc, char **argv)
 	if (argc != 3) {
 		fprintf(stderr, "usage: corpus OUT-DIRECTORY CAPTURES-DIRECTORY\n");
 		return 2;
+	}
+	for (unsigned i = 0; i < KINDS; i++) {
+		struct frame f = kind_frame(&kinds_all[i]);
+
+		one(argv[1], f.bytes, f.len, f.len);
 	}
 	packets_directory(argv[2], one, argv[1]);
 	fprintf(stderr, "corpus: %u frames\n", written);
