@@ -4,10 +4,11 @@
  *
  * Each file is a frame (its first 320 bytes) and eight zero bytes, the options of the targets. One frame of each form
  * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives. The
- * frames made by hand (tests/unit/frames.h) are all there: they have headers that no capture has.
+ * frames made by hand (tests/unit/frames.h, tests/bpf/kinds.h) are all there: they have headers that no capture has.
  */
 #include <errno.h>
 
+#include "tests/bpf/kinds.h"
 #include "tests/unit/frames.h"
 #include "tests/unit/packets.h"
 
@@ -59,6 +60,11 @@ int main(int argc, char **argv)
 		uint8_t bytes[REC_CAP_MAX];
 
 		put(argv[1], bytes, packets_hex(bytes, sizeof(bytes), frames[i].hex));
+	}
+	for (unsigned i = 0; i < KINDS; i++) {
+		struct frame f = kind_frame(&kinds_all[i]);
+
+		one(argv[1], f.bytes, f.len, f.len);
 	}
 	packets_directory(argv[2], one, argv[1]);
 	fprintf(stderr, "corpus: %u frames\n", written);
