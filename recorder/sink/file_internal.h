@@ -44,8 +44,9 @@ struct file_sink {
 	bool regular;
 	bool cancelled, gone; /* atomic */
 
-	/* Held while something is written, but not while it is synchronised. */
+	/* Held while something is written (up to PIPE_NS), but not while it is synchronised. */
 	pthread_mutex_t lock;
+	pthread_mutex_t list; /* of `jobs` alone, never for long: the loop frees jobs; taken inside of `lock` */
 	uint64_t end;	  /* offset behind the last whole batch; into a pipe: bytes written */
 	uint64_t durable; /* up to here fdatasync has been */
 	uint64_t cuts;	  /* how often `end` went back */

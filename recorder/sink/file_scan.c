@@ -179,12 +179,13 @@ static bool scan_packet(struct scan *s, const uint8_t *b)
 /* 1: go on behind it; 0: the file's good part ends here; -errno */
 static int scan_block(struct scan *s)
 {
+	static const uint8_t section[] = { 0x0a, 0x0d, 0x0d, 0x0a };
 	const uint8_t *b = s->bytes + s->at;
 	int length = pcapng_whole(b, s->have - s->at), rc = 1;
 
-	if (!length)
+	if (!length && (here(s) || !memcmp(b, section, s->have < sizeof(section) ? s->have : sizeof(section))))
 		return 0;
-	if (length < 0 || (!here(s) && pcapng_kind(b) != PCAPNG_SECTION))
+	if (length <= 0 || (!here(s) && pcapng_kind(b) != PCAPNG_SECTION))
 		return not_ours(s, here(s) ? "a pcapng block of the kinds it writes" : "pcapng that it wrote");
 	if (pcapng_kind(b) == PCAPNG_SECTION)
 		rc = scan_section(s, b);
@@ -210,7 +211,7 @@ static int scan_line(struct scan *s)
 	struct file_capture *capture;
 
 	if (memcmp(line, head, same) || (!end && have > JSON_LINE_MAX))
-		return not_ours(s, "a line that begins with {\"_id\":\"");
+		return not_ours(s, here(s) ? "a line that begins with {\"_id\":\"" : "JSON lines that it wrote");
 	if (!end)
 		return 0;
 	if ((size_t)(end - line) < sizeof(head) + 2 * sizeof(id) || !read_hex(id, sizeof(id), line + sizeof(head) - 1))
