@@ -2,8 +2,8 @@
 /*
  * recorder.bpf.c - from the packet to a record in a ring, and to the counters of the balance.
  *
- * One body, `record`, inlined into three entry points: XDP, XDP bound to a driver that gives the VLAN tag which the
- * card took, and tc (tcx or clsact, both sides). One object is loaded for each hook, with constant settings; the
+ * One body, `record`, inlined into four entry points: XDP, XDP bound to a driver that gives the VLAN tag which the
+ * card took, tc (tcx or clsact, both sides), and the frames of capture files. One object is loaded for each hook, with constant settings; the
  * verifier removes what the settings do not need. The maps are a capture's, shared by reuse.
  *
  * The way of a packet:
@@ -95,7 +95,8 @@ _Static_assert((REC_SECONDS & (REC_SECONDS - 1)) == 0, "slots are masked");
 
 /* ---- the packet, as the hooks give it -------------------------------------------------------------------------- */
 
-enum kind { KIND_XDP, KIND_TC };
+/* KIND_IMPORT: a frame of a capture file, on an XDP program's context. It is XDP in all that is not said otherwise. */
+enum kind { KIND_XDP, KIND_TC, KIND_IMPORT };
 
 struct packet {
 	union {
@@ -105,7 +106,16 @@ struct packet {
 	__u32 bytes; /* in the packet; a tag in metadata is not among them */
 	__u32 shift; /* 4 when a tag is put back */
 	__u32 tag;   /* its four bytes, as on the wire */
+	/* KIND_IMPORT only: */
+	__u32 wire;
+	__u64 time;
 };
+
+/* Bytes of the frame on the wire: those that are here, but of a frame that was captured in part. */
+static __always_inline __u32 packet_wire(const struct packet *pk, enum kind kind)
+{
+	return kind == KIND_IMPORT ? pk->wire : pk->bytes + pk->shift;
+}
 
 /* The unsigned 8-byte copies of a block. Constant offsets: one check of the block's end serves all of them. */
 #define COPY8(d, p, o) (*(__u64 *)((d) + (o)) = *(const __u64 *)((p) + (o)))
@@ -116,7 +126,7 @@ struct packet {
 /* clang 14 keeps 32 bits of a packet pointer if it can ("invalid size of register spill"): hence volatile, barriers. */
 static __always_inline void packet_ends(const struct packet *pk, enum kind kind, const __u8 **p, const __u8 **end)
 {
-	if (kind == KIND_XDP) {
+	if (kind != KIND_TC) {
 		*p = (void *)(long)relaxed(pk->xdp->data);
 		*end = (void *)(long)relaxed(pk->xdp->data_end);
 	} else {
@@ -191,7 +201,7 @@ static __always_inline int copy_more(__u8 *to, const struct packet *pk, enum kin
 		n = pk->bytes;
 	barrier_var(n);
 	n = ((n - 1) & (REC_CAP_MAX - 1)) + 1; /* the form that Linux 6.1 understands */
-	err = kind == KIND_XDP ? bpf_xdp_load_bytes(pk->xdp, 0, to, n) : bpf_skb_load_bytes(pk->skb, 0, to, n);
+	err = kind == KIND_TC ? bpf_skb_load_bytes(pk->skb, 0, to, n) : bpf_xdp_load_bytes(pk->xdp, 0, to, n);
 	return err ? (int)err : (int)n;
 }
 
@@ -273,7 +283,7 @@ static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
 /* Makes the record, or says why not: the term of the balance that the packet belongs to. */
 static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, __u64 now)
 {
-	const __u32 size = settings.ring_size, wire = pk->bytes + pk->shift;
+	const __u32 size = settings.ring_size, wire = packet_wire(pk, kind), here = pk->bytes + pk->shift;
 	__u32 zero = 0, off, avail, want, cap;
 	struct rec_slot *slot;
 	struct rec_ring *ring;
@@ -316,7 +326,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		avail += 4;
 	}
 	want = rec_parse(slot, avail, wire, settings.hash_seed);
-	if (unlikely(rec_short(want, avail, wire))) {
+	if (unlikely(rec_short(want, avail, here))) {
 	load:
 		n = copy_more(slot->bytes + pk->shift, pk, kind);
 		if (n < 0)
@@ -335,7 +345,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	if (full)
 		return REC_LOST_RING_FULL;
 
-	slot->head.time = now;
+	slot->head.time = kind == KIND_IMPORT ? pk->time : now;
 	if (pk->shift)
 		slot->head.marks |= REC_MARK_VLAN_HW;
 	if (kind == KIND_TC) {
@@ -369,12 +379,13 @@ static __always_inline void ring_bell(__u64 now)
 
 static __always_inline int record(const struct packet *pk, enum kind kind)
 {
-	const int pass = kind == KIND_XDP ? (int)XDP_PASS : REC_TCX_NEXT;
-	const int consume = kind == KIND_XDP ? (int)XDP_DROP : TC_ACT_SHOT;
+	const int pass = kind == KIND_TC ? REC_TCX_NEXT : (int)XDP_PASS;
+	const int consume = kind == KIND_TC ? TC_ACT_SHOT : (int)XDP_DROP;
 	const int verdict = settings.tap ? consume : pass;
-	const __u32 cpu = bpf_get_smp_processor_id();
+	/* Files come from one thread, wherever it runs: all of them into one ring. */
+	const __u32 cpu = kind == KIND_IMPORT ? 0 : bpf_get_smp_processor_id();
 	__u32 index = settings.side * settings.cpus + cpu;
-	const __u64 wire = pk->bytes + pk->shift;
+	const __u64 wire = packet_wire(pk, kind);
 	struct rec_seconds *s;
 	struct rec_count *count;
 	enum rec_term term;
@@ -399,7 +410,8 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	if (term == REC_PUBLISHED) {
 		count[REC_PUBLISHED].packets++;
 		count[REC_PUBLISHED].bytes += wire;
-		ring_bell(now);
+		if (kind != KIND_IMPORT)
+			ring_bell(now);
 	} else {
 		count[term & 15].packets++;
 		count[term & 15].bytes += wire;
@@ -448,6 +460,27 @@ int rec_tc(struct __sk_buff *skb)
 		pk.tag = (skb->vlan_proto & 0xffff) | (__u32)REC_BE16(skb->vlan_tci) << 16;
 	}
 	return record(&pk, KIND_TC);
+}
+
+/*
+ * Frames of capture files, by BPF_PROG_RUN (recorder/capture/run.c); not loaded unless it is asked for. What comes without
+ * its metadata is in no balance: nobody but run.c can send it.
+ */
+SEC("?xdp.frags")
+int rec_xdp_import(struct xdp_md *ctx)
+{
+	const struct rec_import_meta *meta = (void *)(long)relaxed(ctx->data_meta);
+	const void *data = (void *)(long)relaxed(ctx->data);
+	struct packet pk = { .xdp = ctx };
+
+	barrier_var(meta);
+	barrier_var(data);
+	if ((const void *)(meta + 1) > data)
+		return XDP_ABORTED;
+	pk.time = meta->time;
+	pk.bytes = bpf_xdp_get_buff_len(ctx);
+	pk.wire = meta->wire_len < pk.bytes ? pk.bytes : meta->wire_len;
+	return record(&pk, KIND_IMPORT);
 }
 
 char LICENSE[] SEC("license") = "GPL";

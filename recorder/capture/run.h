@@ -3,8 +3,8 @@
  * run.h - puts frames through the recorder's own BPF object by BPF_PROG_RUN: `import`, and tests.
  *
  * The program is rec_xdp_import: the same body as the live hooks; time and true length come in front of the frame as XDP
- * metadata (struct rec_import_meta, abi.h). Maps are its own, unpinned, with the smallest rings; nothing is attached.
- * Needs CAP_BPF and CAP_PERFMON or root. The calling thread is bound to one CPU until the run is closed; one thread.
+ * metadata (struct rec_import_meta, abi.h). Maps are its own, unpinned, with one ring of the smallest size; nothing is
+ * attached. Opening needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON or root. One thread at a time, on any CPU.
  */
 #ifndef XDP_RECORDER_CAPTURE_RUN_H
 #define XDP_RECORDER_CAPTURE_RUN_H
