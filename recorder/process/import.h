@@ -25,6 +25,7 @@ struct import_result {
 	enum import_end end;
 	const char *path; /* as it was named */
 	bool formed;	  /* the counts below are there */
+	bool again;	  /* it had been imported before, at least in part */
 	uint64_t packets, bytes; /* in the file, wire lengths */
 	uint64_t stored;	 /* of them: in the database now */
 	uint64_t added;		 /* of them: put there by this call */
