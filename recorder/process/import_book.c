@@ -21,6 +21,7 @@
 #define BEGUN "import"
 #define DONE "imported"
 #define ROWS_AT_ONCE 1000u
+#define AT_ONCE 8u /* requests: each write waits 150 ms until it is believed */
 #define TRY_AGAIN_MS 500u
 #define EVENT_ID_MOST (CAPTURE_ID_LEN + 8 + 64)
 
@@ -30,47 +31,111 @@
 struct request {
 	struct import_file *file;
 	enum db_result (*ask)(struct request *request, struct db_problem *problem);
+	uv_work_t work;
+	unsigned *waiting; /* requests on workers */
 	enum db_result result;
 	struct db_problem problem;
 	/* of the asks */
 	uint32_t year;
 	const char *family;
-	const bson_t *const *documents;
+	bson_t *documents[ROWS_AT_ONCE];
 	size_t count;
 };
 
-static void request_work(void *arg)
+static struct request *request_new(struct import_file *file,
+				   enum db_result (*ask)(struct request *request, struct db_problem *problem))
 {
-	struct request *request = arg;
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request) {
+		snprintf(file->problem, sizeof(file->problem), "%s: out of memory", file->path);
+		return NULL;
+	}
+	request->file = file;
+	request->ask = ask;
+	request->result = DB_LATER;
+	return request;
+}
+
+static void request_free(struct request *request)
+{
+	for (size_t i = 0; i < request->count; i++)
+		bson_destroy(request->documents[i]);
+	free(request);
+}
+
+static void request_work(uv_work_t *work)
+{
+	struct request *request = work->data;
 
 	memset(&request->problem, 0, sizeof(request->problem));
 	request->result = request->ask(request, &request->problem);
 }
 
-static int insist(struct request *request)
+static void request_done(uv_work_t *work, int status)
+{
+	struct request *request = work->data;
+
+	(void)status;
+	--*request->waiting;
+}
+
+/* Those that have no answer yet are asked, all at once. */
+static void ask_all(struct import *im, struct request **requests, unsigned n)
+{
+	unsigned waiting = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (requests[i]->result == DB_OK)
+			continue;
+		waiting++;
+		requests[i]->waiting = &waiting;
+		requests[i]->work.data = requests[i];
+		uv_queue_work(&im->loop, &requests[i]->work, request_work, request_done);
+	}
+	while (waiting)
+		uv_run(&im->loop, UV_RUN_ONCE);
+}
+
+/* The first that is not answered well, NULL: none. */
+static const struct request *worst(struct request *const *requests, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (requests[i]->result != DB_OK)
+			return requests[i];
+	return NULL;
+}
+
+/* Asks until all are answered. Frees them. 0; -ECANCELED; -EIO with file->problem. */
+static int insist(struct import_file *file, struct request **requests, unsigned n)
 {
 	static struct log_limit limit;
-	struct import_file *file = request->file;
+	const struct request *bad;
+	int err = -EAGAIN;
 
-	while (!import_ends(file)) {
-		import_on_worker(file->import, request_work, request);
-		switch (request->result) {
-		case DB_OK:
-			return 0;
-		case DB_CANCELLED:
-			return -ECANCELED;
-		case DB_FATAL:
-		case DB_DENIED:
-		case DB_REFUSED:
-			snprintf(file->problem, sizeof(file->problem), "%s: %.250s", file->path, request->problem.text);
-			return -EIO;
-		default:
-			break;
+	while (err == -EAGAIN && !import_ends(file)) {
+		ask_all(file->import, requests, n);
+		bad = worst(requests, n);
+		if (!bad) {
+			err = 0;
+		} else if (bad->result == DB_CANCELLED) {
+			err = -ECANCELED;
+		} else if (bad->result == DB_FATAL || bad->result == DB_DENIED || bad->result == DB_REFUSED) {
+			snprintf(file->problem, sizeof(file->problem), "%s: %.250s", file->path, bad->problem.text);
+			err = -EIO;
+		} else {
+			log_limited(&limit, 10, LOG_WARNING, "%s; trying again", bad->problem.text);
+			import_pause(file->import, TRY_AGAIN_MS);
 		}
-		log_limited(&limit, 10, LOG_WARNING, "%s; trying again", request->problem.text);
-		import_pause(file->import, TRY_AGAIN_MS);
 	}
-	return -ECANCELED;
+	for (unsigned i = 0; i < n; i++)
+		request_free(requests[i]);
+	return err == -EAGAIN ? -ECANCELED : err;
+}
+
+static int insist_one(struct import_file *file, struct request *request)
+{
+	return request ? insist(file, &request, 1) : -ENOMEM;
 }
 
 static enum db_result ask_put(struct request *request, struct db_problem *problem)
@@ -78,7 +143,8 @@ static enum db_result ask_put(struct request *request, struct db_problem *proble
 	struct sink *sink = request->file->import->sink;
 	struct sink_report report;
 
-	switch (sink->put_many(sink, request->family, request->year, request->documents, request->count, &report)) {
+	switch (sink->put_many(sink, request->family, request->year, (const bson_t *const *)request->documents,
+			       request->count, &report)) {
 	case SINK_SETTLED:
 		return DB_OK;
 	case SINK_ENDED:
@@ -88,14 +154,6 @@ static enum db_result ask_put(struct request *request, struct db_problem *proble
 	}
 }
 
-static int put(struct import_file *file, const char *family, uint32_t year, const bson_t *const *documents, size_t count)
-{
-	struct request request = {.file = file, .ask = ask_put, .family = family, .year = year, .documents = documents,
-				  .count = count};
-
-	return insist(&request);
-}
-
 static enum db_result ask_year(struct request *request, struct db_problem *problem)
 {
 	return days_prepare(request->file->import->days, request->year, request->year, problem);
@@ -103,10 +161,16 @@ static enum db_result ask_year(struct request *request, struct db_problem *probl
 
 int import_year(struct import_file *file, uint32_t year)
 {
-	struct request request = {.file = file, .ask = ask_year, .year = year};
 	uint8_t *bits = &file->import->years[year % 10000 / 8], bit = (uint8_t)(1u << year % 8);
-	int err = *bits & bit ? 0 : insist(&request);
+	struct request *request;
+	int err;
 
+	if (*bits & bit)
+		return 0;
+	request = request_new(file, ask_year);
+	if (request)
+		request->year = year;
+	err = insist_one(file, request);
 	if (!err)
 		*bits |= bit;
 	return err;
@@ -226,9 +290,7 @@ static enum db_result ask_former(struct request *request, struct db_problem *pro
 
 int import_look_up(struct import_file *file)
 {
-	struct request request = {.file = file, .ask = ask_former};
-
-	return insist(&request);
+	return insist_one(file, request_new(file, ask_former));
 }
 
 /* ---- what is written ----------------------------------------------------------------------------------------------- */
@@ -327,33 +389,37 @@ static void end_details(bson_t *out, const struct import_file *file)
 		BSON_APPEND_UTF8(out, "torn", file->tear);
 }
 
-static int put_event(struct import_file *file, const char *kind, const char *text,
-		     void (*details)(bson_t *out, const struct import_file *file))
+static struct request *new_event(struct import_file *file, const char *kind, const char *text,
+				 void (*details)(bson_t *out, const struct import_file *file))
 {
-	bson_t more = BSON_INITIALIZER, event = BSON_INITIALIZER;
-	const bson_t *only = &event;
-	int err;
+	struct request *request = request_new(file, ask_put);
+	bson_t more = BSON_INITIALIZER;
 
-	details(&more, file);
-	event_document(&event, file->id, 0, clock_wall_ns(), kind, file->sensor, NULL, text, &more);
-	err = put(file, "events", 0, &only, 1);
+	if (request) {
+		request->family = "events";
+		request->documents[request->count++] = bson_new();
+		details(&more, file);
+		event_document(request->documents[0], file->id, 0, clock_wall_ns(), kind, file->sensor, NULL, text, &more);
+	}
 	bson_destroy(&more);
-	bson_destroy(&event);
-	return err;
+	return request;
+}
+
+static struct request *new_sensor(struct import_file *file)
+{
+	struct request *request = request_new(file, ask_put);
+
+	if (request) {
+		request->family = "sensors";
+		request->documents[request->count++] = bson_new();
+		sensor_document(request->documents[0], file);
+	}
+	return request;
 }
 
 int import_begin(struct import_file *file)
 {
-	bson_t sensor = BSON_INITIALIZER;
-	const bson_t *only = &sensor;
-	int err;
-
-	if (file->begun)
-		return 0;
-	sensor_document(&sensor, file);
-	err = put(file, "sensors", 0, &only, 1);
-	bson_destroy(&sensor);
-	return err ? err : put_event(file, BEGUN, "a capture file is imported", begin_details);
+	return file->begun ? 0 : insist_one(file, new_event(file, BEGUN, "a capture file is imported", begin_details));
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
@@ -375,45 +441,78 @@ static void row_document(bson_t *out, const struct import_file *file, const stru
 	balance_document(out, &full);
 }
 
-/* The rows of one year, at most ROWS_AT_ONCE. Returns how many, or -errno. */
-static int put_rows(struct import_file *file, const struct import_row *rows, size_t count)
+static uint32_t year_of(const struct import_row *row)
 {
-	const bson_t *documents[ROWS_AT_ONCE];
-	uint32_t year = clock_day((int64_t)(rows->sec * NS_PER_SEC)) / 10000;
-	size_t n = 0;
-	int err;
-
-	while (n < count && n < ROWS_AT_ONCE && clock_day((int64_t)(rows[n].sec * NS_PER_SEC)) / 10000 == year) {
-		bson_t *document = bson_new();
-
-		row_document(document, file, &rows[n]);
-		documents[n++] = document;
-	}
-	err = import_year(file, year);
-	if (!err)
-		err = put(file, "balance", year, documents, n);
-	for (size_t i = 0; i < n; i++)
-		bson_destroy((bson_t *)documents[i]);
-	return err ? err : (int)n;
+	return clock_day((int64_t)(row->sec * NS_PER_SEC)) / 10000;
 }
 
+/* Rows of one year; takes those off *rows. NULL with file->problem. */
+static struct request *new_rows(struct import_file *file, const struct import_row **rows, const struct import_row *end)
+{
+	struct request *request = request_new(file, ask_put);
+
+	if (!request)
+		return NULL;
+	request->family = "balance";
+	request->year = year_of(*rows);
+	while (*rows < end && request->count < ROWS_AT_ONCE && year_of(*rows) == request->year) {
+		request->documents[request->count] = bson_new();
+		row_document(request->documents[request->count++], file, (*rows)++);
+	}
+	return request;
+}
+
+/* At most AT_ONCE requests; their number in *n. False: out of memory. */
+static bool next_rows(struct import_file *file, const struct import_row **rows, const struct import_row *end,
+		      struct request **requests, unsigned *n)
+{
+	while (*rows < end && *n < AT_ONCE) {
+		requests[*n] = new_rows(file, rows, end);
+		if (!requests[*n])
+			return false;
+		++*n;
+	}
+	return true;
+}
+
+static bool next_facts(struct import_file *file, struct request **requests, unsigned *n)
+{
+	requests[*n] = new_sensor(file);
+	if (!requests[*n])
+		return false;
+	++*n;
+	requests[*n] = new_event(file, DONE, file->torn ? "a capture file is imported as far as it goes: it is cut off"
+							: "a capture file is imported",
+				 end_details);
+	if (!requests[*n])
+		return false;
+	++*n;
+	return true;
+}
+
+/* A row is the same whoever writes it: what is there already is replaced by its like. */
 int import_finish(struct import_file *file)
 {
-	const struct import_row *rows;
-	size_t count = import_rows_sorted(file->rows, &rows);
+	struct request *requests[AT_ONCE + 2];
+	const struct import_row *rows, *end;
+	bool first = true;
+	int err = 0;
 
-	for (size_t at = 0; at < count;) {
-		int n = put_rows(file, rows + at, count - at);
+	end = import_rows_sorted(file->rows, &rows);
+	for (const struct import_row *row = rows; !err && row < end; row++)
+		err = import_year(file, year_of(row));
+	while (!err && (first || rows < end)) {
+		unsigned n = 0;
+		bool made = next_rows(file, &rows, end, requests, &n);
 
-		if (n < 0)
-			return n;
-		at += (size_t)n;
+		if (made && first && !file->complete)
+			made = next_facts(file, requests, &n);
+		first = false;
+		err = insist(file, requests, n);
+		if (!made && !err)
+			err = -ENOMEM;
 	}
-	if (file->complete)
-		return 0;
-	return put_event(file, DONE, file->torn ? "a capture file is imported as far as it goes: it is cut off"
-						: "a capture file is imported",
-			 end_details);
+	return err;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------- */

@@ -165,8 +165,8 @@ struct import_row {
 	uint32_t side;
 	struct rec_count stored, filtered, lost;
 };
-/* Ascending by year, capture, side, second; ends the adding. */
-size_t import_rows_sorted(struct import_rows *rows, const struct import_row **sorted);
+/* Ascending by year, capture, side, second; ends the adding. Returns the end. */
+const struct import_row *import_rows_sorted(struct import_rows *rows, const struct import_row **sorted);
 
 /* import_book.c. Each: 0; -errno with file->problem set; -ECANCELED. */
 /* Said. */

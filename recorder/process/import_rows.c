@@ -136,7 +136,7 @@ static int compare(const void *x, const void *y)
 	return (int64_t)a->sec < (int64_t)b->sec ? -1 : (int64_t)a->sec > (int64_t)b->sec;
 }
 
-size_t import_rows_sorted(struct import_rows *rows, const struct import_row **sorted)
+const struct import_row *import_rows_sorted(struct import_rows *rows, const struct import_row **sorted)
 {
 	size_t n = 0;
 
@@ -146,5 +146,5 @@ size_t import_rows_sorted(struct import_rows *rows, const struct import_row **so
 	rows->last = NULL;
 	qsort(rows->cells, n, sizeof(*rows->cells), compare);
 	*sorted = rows->cells;
-	return n;
+	return rows->cells + n;
 }
