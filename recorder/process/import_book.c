@@ -111,6 +111,7 @@ static int insist(struct import_file *file, struct request **requests, unsigned 
 {
 	static struct log_limit limit;
 	const struct request *bad;
+	unsigned tries = 0;
 	int err = -EAGAIN;
 
 	while (err == -EAGAIN && !import_ends(file)) {
@@ -124,7 +125,9 @@ static int insist(struct import_file *file, struct request **requests, unsigned 
 			snprintf(file->problem, sizeof(file->problem), "%s: %.250s", file->path, bad->problem.text);
 			err = -EIO;
 		} else {
-			log_limited(&limit, 10, LOG_WARNING, "%s; trying again", bad->problem.text);
+			/* Making a year's collections may take longer than one call has. */
+			if (++tries > 1)
+				log_limited(&limit, 10, LOG_WARNING, "%s; trying again", bad->problem.text);
 			import_pause(file->import, TRY_AGAIN_MS);
 		}
 	}
