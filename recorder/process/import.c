@@ -172,10 +172,11 @@ bool import_run(const struct settings *settings, const struct import_view *view)
 	struct import im = {.settings = settings, .view = view, .locks = -1};
 	size_t count = settings->arguments.count;
 	CLEANUP_FREE struct import_file *files = calloc(count, sizeof(*files));
+	struct filter_error error;
 	bool all = files;
 
-	if (settings->filter && settings->filter[0]) {
-		log_error("import: capture filters are not in this version: leave '%s' out", settings->filter);
+	if (settings->filter && filter_compile(&im.filter, settings->filter, &error)) {
+		log_error("%s", error.text);
 		return false;
 	}
 	im.database = settings->origin[SETTING_database].source == FROM_DEFAULT ? "recorder_import" : settings->database;
@@ -189,6 +190,7 @@ bool import_run(const struct settings *settings, const struct import_view *view)
 		import_file_close(&files[i]);
 	import_database_close(&im);
 	capture_run_close(im.run);
+	filter_free(im.filter);
 	if (im.locks >= 0)
 		close(im.locks);
 	return all;

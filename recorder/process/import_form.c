@@ -235,6 +235,9 @@ static int parse(struct pass *pass, const struct savefile_packet *packet, enum r
 		return capture_run(im->run, packet->bytes, packet->cap_len, packet->wire_len, (uint64_t)packet->wall, term,
 				   record);
 	pass->file->native++;
+	*term = REC_FILTERED_EXPR;
+	if (!filter_match(im->filter, packet->bytes, packet->cap_len, packet->wire_len))
+		return 0;
 	*term = REC_PUBLISHED;
 	*record = native_record(&pass->slot, packet->bytes, packet->cap_len, packet->wire_len, (uint64_t)packet->wall, 0);
 	return 0;
