@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "recorder.skel.h"
+#include "recorder/capture/filter_internal.h"
 #include "recorder/capture/internal.h"
 #include "recorder/source/native.h"
 
@@ -29,6 +30,7 @@ struct capture_run {
 	const struct rec_seconds *seconds;
 	union rec_desk *desk;
 	struct rec_count last[REC_TERMS]; /* the counters behind the frame before */
+	const struct filter *filter;
 	uint32_t hash_seed;
 	uint64_t native;
 	struct native_slot slot;
@@ -40,13 +42,11 @@ struct capture_run {
 _Static_assert(sizeof(((struct capture_run *)0)->in) == sizeof(struct rec_import_meta) + REC_CAP_MAX, "they touch");
 
 /* The object, open and not yet loaded, with no program but this one to be loaded. */
-static int object_open(struct recorder_bpf **out, const struct filter *filter)
+static int object_open(struct recorder_bpf **out)
 {
 	struct recorder_bpf *o;
 	struct bpf_program *p;
 
-	if (filter)
-		return -EOPNOTSUPP;
 	o = recorder_bpf__open();
 	if (!o)
 		return -errno;
@@ -56,7 +56,7 @@ static int object_open(struct recorder_bpf **out, const struct filter *filter)
 	return 0;
 }
 
-static int object_load(struct capture_run *run)
+static int object_load(struct capture_run *run, struct splice *splice)
 {
 	struct rec_settings *s = (struct rec_settings *)&run->object->rodata->settings;
 	int r;
@@ -65,6 +65,7 @@ static int object_load(struct capture_run *run)
 	s->cpus = 1;
 	s->ring_size = REC_RING_MIN;
 	s->hash_seed = run->hash_seed;
+	splice_settings(splice, run->object->obj, s);
 	r = bpf_map__set_max_entries(run->object->maps.desk, DESK_ELEMENTS);
 	if (!r)
 		r = recorder_bpf__load(run->object);
@@ -102,17 +103,30 @@ int capture_run_open(struct capture_run **out, const struct filter *filter, uint
 		     struct capture_error *err)
 {
 	struct capture_run *run = calloc(1, sizeof(*run));
+	struct splice *splice;
 	char caps[96];
 	int r;
 
 	if (!run)
 		return capture_fail(err, -ENOMEM, "cannot make the import program: no memory");
 	run->hash_seed = hash_seed;
+	run->filter = filter;
 	libbpf_log_init();
+	r = splice_begin(&splice, filter, err);
+	if (r) {
+		free(run);
+		return r;
+	}
 	libbpf_log_begin();
-	r = object_open(&run->object, filter);
+	r = object_open(&run->object);
 	if (!r)
-		r = object_load(run);
+		r = object_load(run, splice);
+	r = splice_end(splice, r, err);
+	if (r == -ENOEXEC) { /* said by the splice */
+		libbpf_log_end(1);
+		capture_run_close(run);
+		return r;
+	}
 	if (!r)
 		r = maps_make(run);
 	if (!r) {
@@ -149,6 +163,9 @@ static void run_native(struct capture_run *run, const uint8_t *bytes, uint32_t h
 		       enum rec_term *term, const struct rec_head **record)
 {
 	run->native++;
+	*term = REC_FILTERED_EXPR;
+	if (!filter_match(run->filter, bytes, have, wire))
+		return;
 	*record = native_record(&run->slot, bytes, have, wire, time, run->hash_seed);
 	*term = REC_PUBLISHED;
 }

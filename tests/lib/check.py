@@ -7,7 +7,7 @@ usage: check.py URI DATABASE sequence N [FIRST]     the frames of `generate --ra
        check.py URI DATABASE ledger [SENSOR]        every batch is there, holds what it says, and follows the one before
        check.py URI DATABASE pcap rx FILE [tx FILE]...   packet by packet, field by field
        check.py URI DATABASE segments SIDE          packets, bytes, segments, bytes of the segments with their headers
-       check.py URI DATABASE days                   no packet in the collection of another day
+       check.py URI DATABASE days                   no packet in the collection of another day or year
        check.py URI DATABASE remove                 takes one packet away, for a control
        check.py URI DATABASE double                 stores one once more, for a control
 """
@@ -177,7 +177,7 @@ def balance(db, sensor=None):
     for d in sorted(rows, key=lambda d: (bytes(d["_id"])[:16], d["side"], int(d["sec"]))):
         capture, side, sec, secs = bytes(d["_id"])[:16], d["side"], int(d["sec"]), int(d["secs"])
         where = f"{d['iface']} {side} second {sec}" + (f" to {sec + secs - 1}" if secs > 1 else "")
-        if sec < last.get((capture, side), 0):
+        if sec < last.get((capture, side), sec):
             found.differ(f"{where} stands in two documents")
         last[capture, side] = sec + secs
         seconds += secs
@@ -236,7 +236,7 @@ def days(db):
     found = Verdict()
     count = 0
     for name, d in packets(db, {"ts": 1, "ns": 1}):
-        day = d["ts"].strftime("%Y%m%d")
+        day = d["ts"].strftime("%Y%m%d" if len(name) > len("packets_2019") else "%Y")
         count += 1
         if name != "packets_" + day:
             found.differ(f"{name} holds a packet of {day}")
