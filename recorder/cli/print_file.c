@@ -45,9 +45,9 @@ static int say_other_link(const struct reading *r)
 	const struct savefile_interface *interface = savefile_interface(r->file, r->other_interface);
 
 	return cmd_fail(EXIT_FAILED,
-			"%s: %llu packets are not printed: interface %s has link type %u (%s), and print takes Ethernet "
+			"%s: %llu packet%s not printed: interface %s has link type %u (%s), and print takes Ethernet "
 			"(link type 1)",
-			r->name, (unsigned long long)r->other_link, interface->name, interface->linktype,
+			r->name, (unsigned long long)r->other_link, r->other_link == 1 ? " is" : "s are", interface->name, interface->linktype,
 			link_name(interface->linktype));
 }
 
@@ -72,7 +72,7 @@ static int put(struct reading *r, const struct savefile_packet *packet)
 		head->marks |= REC_MARK_TIME;
 	out.head = head;
 	out.bytes = (const uint8_t *)(head + 1);
-	r->printer.style.iface = r->printer.tree || savefile_interfaces(r->file) > 1;
+	r->printer.style.iface = savefile_interfaces(r->file) > 1;
 	return printer_put(&r->printer, &out);
 }
 

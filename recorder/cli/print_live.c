@@ -211,8 +211,10 @@ static int run(struct live *live, uid_t uid, gid_t gid)
 	sigaddset(&signals, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	status = create(live);
-	if (status)
+	if (status) {
+		take_off(live); /* those that could be put on */
 		return status;
+	}
 	say_start(live);
 	fflush(NULL);
 	pid = fork();

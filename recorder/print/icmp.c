@@ -2,6 +2,12 @@
 /* icmp.c - ICMP and ICMPv6 in one line, in tcpdump's words where it has some. */
 #include "recorder/print/internal.h"
 
+/* The code alone says that it is unreachable, and why. */
+static bool code_is_enough(const struct packet_stack *st, bool six)
+{
+	return st->icmp_type == (six ? 1 : 3) && (six ? name_icmp6_code(1, st->icmp_code) : name_icmp_code(3, st->icmp_code));
+}
+
 static void put_code(struct print *l, const struct packet_stack *st, bool six)
 {
 	const char *name = six ? name_icmp6_code(st->icmp_type, st->icmp_code) : name_icmp_code(st->icmp_type, st->icmp_code);
@@ -172,11 +178,11 @@ void line_icmp(struct print *l, unsigned s)
 		return;
 	if (!put_unreachable(l, st, six)) {
 		name = six ? name_icmp6(st->icmp_type) : name_icmp(st->icmp_type);
-		if (name) {
+		if (!name) {
+			line_number(l, "type", st->icmp_type);
+		} else if (!print_has(l->p, s, PKT_ICMP_CODE) || !code_is_enough(st, six)) {
 			out_char(&l->out, ' ');
 			out_text(&l->out, name);
-		} else {
-			line_number(l, "type", st->icmp_type);
 		}
 		if (print_has(l->p, s, PKT_ICMP_CODE))
 			put_code(l, st, six);

@@ -95,6 +95,8 @@ struct tcp_option {
 	uint8_t len;
 };
 bool next_tcp_option(const struct packet *p, unsigned s, unsigned *at, struct tcp_option *option);
+/* Its value is that of the stack's fields: who shows it shows them. */
+bool tcp_option_is_field(const struct packet_stack *st, const struct tcp_option *option);
 /* "mss 1460" */
 void put_tcp_option(struct out *o, const struct packet_stack *st, const struct tcp_option *option);
 
@@ -105,6 +107,8 @@ void tree_label(struct print *t, const char *label);
 void tree_done(struct print *t);
 /* Ticks a field off that another one's line shows. */
 void tree_shown(struct print *t, unsigned field);
+/* "inside:": what follows stands further to the right. */
+void tree_heading(struct print *t, const char *heading);
 /* A layer's own line, up to behind its name. */
 void tree_layer(struct print *t, const char *name);
 void tree_number(struct print *t, unsigned field, const char *label, uint64_t value, const char *behind);

@@ -164,6 +164,29 @@ static bool read_kept(struct packet_stack *st, const struct tcp_option *option)
 	return false;
 }
 
+bool tcp_option_is_field(const struct packet_stack *st, const struct tcp_option *option)
+{
+	struct packet_stack read;
+
+	memset(&read, 0, sizeof(read));
+	if (option->known || (option->kind == 4 && !option->len))
+		return true;
+	if (!read_kept(&read, option))
+		return false;
+	switch (option->kind) {
+	case 2:
+		return read.mss == st->mss;
+	case 3:
+		return read.ws == st->ws;
+	case 5:
+		return read.sacks == st->sacks && !memcmp(read.sack_left, st->sack_left, sizeof(st->sack_left[0]) * st->sacks) &&
+		       !memcmp(read.sack_right, st->sack_right, sizeof(st->sack_right[0]) * st->sacks);
+	case 8:
+		return read.tsval == st->tsval && read.tsecr == st->tsecr;
+	}
+	return false;
+}
+
 static void put_known(struct out *o, const struct packet_stack *st, unsigned kind)
 {
 	switch (kind) {

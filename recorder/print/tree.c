@@ -35,6 +35,13 @@ void tree_label(struct print *t, const char *label)
 	out_paint(&t->out, PAINT_NONE);
 }
 
+void tree_heading(struct print *t, const char *heading)
+{
+	out_spaces(&t->out, 2 * t->depth + 2);
+	out_painted(&t->out, PAINT_DIM, heading);
+	tree_done(t);
+}
+
 bool tree_field(struct print *t, unsigned field, const char *label)
 {
 	if (!packet_has(t->p, field) || is_shown(t, field))
@@ -44,8 +51,11 @@ bool tree_field(struct print *t, unsigned field, const char *label)
 	return true;
 }
 
+/* No spaces at a line's end: a layer's line may have nothing behind its name. */
 void tree_done(struct print *t)
 {
+	while (t->out.len && t->out.start[t->out.len - 1] == ' ')
+		t->out.len--;
 	out_char(&t->out, '\n');
 }
 
@@ -171,7 +181,6 @@ static void put_raw(struct print *t)
 
 	if (!packet_has(p, PKT_RAW))
 		return;
-	tree_shown(t, PKT_RAW);
 	t->depth = 1;
 	tree_layer(t, "Bytes");
 	out_text(&t->out, "the headers as they were: the fields alone do not give them back");
@@ -253,6 +262,7 @@ size_t print_tree(char *at, const struct print_packet *packet, const struct prin
 
 	put_frame(&t);
 	put_marks(&t);
+	tree_shown(&t, PKT_RAW); /* at the very end */
 	t.depth = 1;
 	tree_stack(&t, OUTER);
 	put_rest(&t);

@@ -79,6 +79,14 @@ static void show_tcp_option_fields(struct print *t, unsigned s, uint8_t kind)
 	}
 }
 
+/* The digits of stack.def. */
+static void put_octal(struct out *o, uint32_t value)
+{
+	if (value >> 3)
+		put_octal(o, value >> 3);
+	out_char(o, (char)('0' + (value & 7)));
+}
+
 static void put_tcp_options(struct print *t, unsigned s)
 {
 	const struct packet_stack *st = print_stack(t->p, s);
@@ -87,18 +95,18 @@ static void put_tcp_options(struct print *t, unsigned s)
 	for (unsigned at = 0, n = 0; next_tcp_option(t->p, s, &at, &option); n++) {
 		tree_label(t, n ? "" : "options");
 		put_tcp_option(&t->out, st, &option);
-		if (option.kind == 2 && option.known)
-			out_text(&t->out, " bytes");
 		if (option.kind == 3 && option.known && st->ws <= 14) {
 			out_text(&t->out, "  window x ");
 			out_number(&t->out, 1u << st->ws);
 		}
 		tree_done(t);
-		if (option.known)
+		if (tcp_option_is_field(st, &option))
 			show_tcp_option_fields(t, s, option.kind);
 	}
 	if (tree_field(t, AT(s, PKT_OPTS), "option order")) {
 		out_signed(&t->out, st->opts);
+		out_text(&t->out, "  octal ");
+		put_octal(&t->out, (uint32_t)st->opts);
 		tree_done(t);
 	}
 	tree_bytes(t, AT(s, PKT_TOPTS), "as they were", &st->topts);
@@ -426,8 +434,7 @@ static void put_packet(struct print *t, unsigned s, const char *what)
 {
 	unsigned depth = t->depth;
 
-	tree_label(t, what);
-	tree_done(t);
+	tree_heading(t, what);
 	t->depth += 2;
 	tree_stack(t, s);
 	t->depth = depth;
