@@ -38,6 +38,7 @@ enum {
 	TCP_SYN = 2,
 	TCP_ACK = 16,
 	TCP_URG = 32,
+	TCPOPT_NOP = 1,
 };
 
 struct print {
@@ -97,8 +98,8 @@ struct tcp_option {
 bool next_tcp_option(const struct packet *p, unsigned s, unsigned *at, struct tcp_option *option);
 /* Its value is that of the stack's fields: who shows it shows them. */
 bool tcp_option_is_field(const struct packet_stack *st, const struct tcp_option *option);
-/* "mss 1460" */
-void put_tcp_option(struct out *o, const struct packet_stack *st, const struct tcp_option *option);
+/* "mss 1460"; `echo` stands between the two time stamps. */
+void put_tcp_option(struct out *o, const struct packet_stack *st, const struct tcp_option *option, const char *echo);
 
 /* ---- tree.c ---- */
 /* True where the field is there: begins its line with the label, and ticks it off. tree_done ends it. */

@@ -38,7 +38,7 @@ static void put_options(struct print *l, unsigned s)
 
 	for (unsigned at = 0; next_tcp_option(l->p, s, &at, &option); before = ",") {
 		out_text(&l->out, before);
-		put_tcp_option(&l->out, st, &option);
+		put_tcp_option(&l->out, st, &option, " ");
 	}
 	if (before[0] == ',')
 		out_char(&l->out, '>');

@@ -187,7 +187,7 @@ bool tcp_option_is_field(const struct packet_stack *st, const struct tcp_option 
 	return false;
 }
 
-static void put_known(struct out *o, const struct packet_stack *st, unsigned kind)
+static void put_known(struct out *o, const struct packet_stack *st, unsigned kind, const char *echo)
 {
 	switch (kind) {
 	case 2:
@@ -204,13 +204,13 @@ static void put_known(struct out *o, const struct packet_stack *st, unsigned kin
 	case 8:
 		out_char(o, ' ');
 		out_number(o, st->tsval);
-		out_char(o, ' ');
+		out_text(o, echo);
 		out_number(o, st->tsecr);
 		break;
 	}
 }
 
-void put_tcp_option(struct out *o, const struct packet_stack *st, const struct tcp_option *option)
+void put_tcp_option(struct out *o, const struct packet_stack *st, const struct tcp_option *option, const char *echo)
 {
 	const char *name = name_tcp_option(option->kind);
 	struct packet_stack read;
@@ -222,12 +222,12 @@ void put_tcp_option(struct out *o, const struct packet_stack *st, const struct t
 		out_number(o, option->kind);
 	}
 	if (option->known) {
-		put_known(o, st, option->kind);
+		put_known(o, st, option->kind, echo);
 		return;
 	}
 	memset(&read, 0, sizeof(read));
 	if (read_kept(&read, option)) {
-		put_known(o, &read, option->kind);
+		put_known(o, &read, option->kind, echo);
 	} else if (option->len) {
 		out_text(o, " 0x");
 		out_dump(o, option->data, option->len);

@@ -91,18 +91,28 @@ static void put_tcp_options(struct print *t, unsigned s)
 {
 	const struct packet_stack *st = print_stack(t->p, s);
 	struct tcp_option option;
+	const char *label = "options";
+	bool begun = false;
 
-	for (unsigned at = 0, n = 0; next_tcp_option(t->p, s, &at, &option); n++) {
-		tree_label(t, n ? "" : "options");
-		put_tcp_option(&t->out, st, &option);
+	for (unsigned at = 0; next_tcp_option(t->p, s, &at, &option);) {
+		if (begun)
+			out_char(&t->out, ' ');
+		else
+			tree_label(t, label);
+		begun = option.kind == TCPOPT_NOP; /* stands in front of the one that it aligns */
+		label = "";
+		put_tcp_option(&t->out, st, &option, ", echoes ");
 		if (option.kind == 3 && option.known && st->ws <= 14) {
 			out_text(&t->out, "  window x ");
 			out_number(&t->out, 1u << st->ws);
 		}
-		tree_done(t);
+		if (!begun)
+			tree_done(t);
 		if (tcp_option_is_field(st, &option))
 			show_tcp_option_fields(t, s, option.kind);
 	}
+	if (begun)
+		tree_done(t);
 	if (tree_field(t, AT(s, PKT_OPTS), "option order")) {
 		out_signed(&t->out, st->opts);
 		out_text(&t->out, "  octal ");
@@ -128,7 +138,7 @@ static void put_tcp(struct print *t, unsigned s)
 	tree_number(t, AT(s, PKT_SEQ), "sequence", st->seq, "");
 	tree_number(t, AT(s, PKT_ACK), "acknowledgement", st->ack,
 		    print_has(t->p, s, PKT_FLAGS) && !(st->flags & TCP_ACK) ? "  not valid: no ACK flag" : "");
-	tree_number(t, AT(s, PKT_WIN), "window", st->win, " (as written, not scaled)");
+	tree_number(t, AT(s, PKT_WIN), "window", st->win, "  as written, not scaled");
 	put_checksum(t, s);
 	tree_number(t, AT(s, PKT_URG), "urgent pointer", st->urg, "");
 	put_tcp_options(t, s);
@@ -335,7 +345,7 @@ static void put_geneve_options(struct print *t)
 		out_hex(&t->out, b->at[i + 2], 2);
 		out_text(&t->out, b->at[i + 2] & 0x80 ? ", critical, " : ", ");
 		out_number(&t->out, (b->at[i + 3] & 31) * 4u);
-		out_text(&t->out, " bytes");
+		out_text(&t->out, i + 4 + (b->at[i + 3] & 31) * 4u > b->len ? " bytes, more than there are" : " bytes");
 		tree_done(t);
 	}
 }
