@@ -83,8 +83,10 @@ REC_INLINE __u64 rec_ld64(const __u8 *p)
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define REC_BE16(v) ((__u16)__builtin_bswap16(v))
+#define REC_BE32(v) __builtin_bswap32(v)
 #else
 #define REC_BE16(v) ((__u16)(v))
+#define REC_BE32(v) ((__u32)(v))
 #endif
 
 /* EtherTypes, IEEE 802 numbers. */
@@ -110,20 +112,32 @@ enum {
 	REC_IP_IPIP = 4,
 	REC_IP_TCP = 6,
 	REC_IP_UDP = 17,
+	REC_IP_DCCP = 33,
 	REC_IP_IPV6 = 41,
 	REC_IP_ROUTING = 43,
 	REC_IP_FRAGMENT = 44,
 	REC_IP_GRE = 47,
+	REC_IP_ESP = 50,
 	REC_IP_AH = 51,
 	REC_IP_ICMP6 = 58,
 	REC_IP_NONE = 59,
 	REC_IP_DSTOPTS = 60,
+	REC_IP_SCTP = 132,
 	REC_IP_MOBILITY = 135,
 	REC_IP_HIP = 139,
 	REC_IP_SHIM6 = 140,
 };
 
 enum { REC_PORT_VXLAN = 4789, REC_PORT_GENEVE = 6081 };
+
+/*
+ * Words of 4 bytes behind a chunk's head that its type fixes, four bits for each of the types 0 to 7: DATA 3, INIT 4,
+ * INIT ACK 4, SACK 3, SHUTDOWN (7) 1.
+ */
+#define REC_SCTP_WORDS 0x10003443u
+/* DCCP's packet types, a bit each: with an acknowledgement number; with a service code (0, 1) or a reset code (7). */
+#define REC_DCCP_ACKS 0x3fau
+#define REC_DCCP_CODES 0x83u
 
 /*
  * The flow's hash: the two addresses each mixed with the seed and added, then the ports as an unordered pair and the
@@ -289,6 +303,30 @@ known: /* behind Ethernet, or inside a tunnel without it */
 				break;
 			}
 		}
+		goto unknown;
+	}
+	if (etype < REC_ETH_MIN) { /* IEEE 802.3: a length, then IEEE 802.2 LLC; RFC 1042 for SNAP */
+		lim = rec_ends_at(s, pos + etype, lim);
+		want = pos + 3;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		n = rec_ld16(p);
+		if (n == 0xffff) /* raw IPX, without LLC */
+			goto unknown;
+		if ((p[2] & 3) != 3)
+			want++;
+		if (n == 0xaaaa && p[2] == 3)
+			want += 5;
+		if (want > lim)
+			goto cut;
+		pos = want;
+		etype = REC_BE16(rec_ld16(p + 6));
+		if (n != 0xaaaa || rec_ld32(p + 2) & REC_BE32(0x00ffffff) || p[2] != 3 || etype < REC_ETH_MIN)
+			goto unknown;
+		REC_FORGET(pos);
+		REC_FORGET(lim);
+		goto known;
 	}
 	goto unknown;
 
@@ -473,6 +511,55 @@ layer4: /* the two that are nearly everything first */
 			want += 8; /* router advertisement */
 		else if (i == 137)
 			want += 32; /* redirect */
+		if (want > lim)
+			goto cut;
+		goto out;
+	}
+	if (proto == REC_IP_ESP) { /* RFC 4303 */
+		want = pos + 8;
+		if (want > lim)
+			goto cut;
+		goto out;
+	}
+	if (proto == REC_IP_SCTP) { /* RFC 9260: a common header, the head of the first chunk and what its type fixes */
+		want = pos + 12;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		if (!inner)
+			flow += rec_ports(rec_ld16(p), rec_ld16(p + 2));
+		if (want == REC_END(s))
+			goto out;
+		want += 4;
+		if (want > lim)
+			goto cut;
+		i = p[12];
+		n = (REC_SCTP_WORDS >> (i & 7) * 4 & 15) * 4;
+		if (i > 7)
+			n = 0;
+		if (REC_BE16(rec_ld16(p + 14)) < 4 + n) {
+			s->head.marks |= REC_MARK_MALFORMED;
+			goto out;
+		}
+		want += n;
+		if (want > lim)
+			goto cut;
+		goto out;
+	}
+	if (proto == REC_IP_DCCP) { /* RFC 4340: acknowledgement, then service or reset code, then options */
+		want = pos + 12;
+		if (want > lim)
+			goto cut;
+		p = rec_at(s, pos);
+		if (!inner)
+			flow += rec_ports(rec_ld16(p), rec_ld16(p + 2));
+		i = p[8] >> 1 & 15;
+		n = (p[8] & 1) * 4; /* X: longer numbers */
+		n = 12 + n + (REC_DCCP_ACKS >> i & 1) * (4 + n) + (REC_DCCP_CODES >> i & 1) * 4;
+		i = p[4] * 4;
+		if (i < n)
+			goto malformed;
+		want = pos + i;
 		if (want > lim)
 			goto cut;
 		goto out;

@@ -144,6 +144,31 @@ static inline void frame_icmp(struct frame *f, uint8_t type, uint8_t code)
 	put_be16(p + 6, 9);
 }
 
+static inline void frame_sctp(struct frame *f, uint16_t sport, uint16_t dport)
+{
+	frame_16(f, sport), frame_16(f, dport), frame_32(f, 0xcafe0001), frame_32(f, 0);
+}
+
+/* The head of a chunk; `length` is what it says, the head's 4 bytes among it. */
+static inline void frame_chunk(struct frame *f, uint8_t type, uint16_t length)
+{
+	*frame_push(f, 1) = type;
+	*frame_push(f, 1) = 3;
+	frame_16(f, length);
+}
+
+/* A header of `bytes` (a multiple of 4); `type`: packet type << 1 | X. */
+static inline void frame_dccp(struct frame *f, uint8_t type, unsigned bytes)
+{
+	uint8_t *p = frame_push(f, bytes);
+
+	put_be16(p, 40000);
+	put_be16(p + 2, 5001);
+	p[4] = (uint8_t)(bytes / 4);
+	p[8] = type;
+	p[11] = 7;
+}
+
 static inline void frame_arp(struct frame *f, uint16_t operation)
 {
 	uint8_t *p = frame_push(f, 28);
