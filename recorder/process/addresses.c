@@ -34,7 +34,7 @@ static void add_address(const struct ifaddrs *i, struct ends_network *own, size_
 	}
 }
 
-static struct ends_table *read_ends(const struct settings *settings)
+struct ends_table *addresses_read(const struct settings *settings)
 {
 	static struct ends_network own[OWN_ADDRESSES];
 	static uint8_t macs[OWN_ADDRESSES][6];
@@ -53,7 +53,7 @@ static struct ends_table *read_ends(const struct settings *settings)
 /* The old table is kept until the end: batches that were encoded with it may be sent again. */
 void addresses_refresh(struct drainer *d)
 {
-	struct ends_table *table = read_ends(d->settings);
+	struct ends_table *table = addresses_read(d->settings);
 	struct retired *old;
 
 	if (!table)

@@ -205,6 +205,8 @@ void book_resume(struct drainer *d); /* the sink became ready: events that waite
 void book_sensor(struct drainer *d);
 
 /* addresses.c */
+/* The table of this moment: own addresses and the networks of --home. NULL when out of memory. One thread. */
+struct ends_table *addresses_read(const struct settings *settings);
 void addresses_refresh(struct drainer *d);
 void addresses_free(struct drainer *d);
 

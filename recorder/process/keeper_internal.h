@@ -60,6 +60,8 @@ int output_open(const struct settings *settings);
 
 /* The unprivileged user's ids from its name. 0 or -ENOENT with a log line. */
 int spawn_user(const char *name, uid_t *uid, gid_t *gid);
+/* For a child process: another user, no capability, no way to gain one. 0 or -errno: then go no further. */
+int spawn_drop_privileges(uid_t uid, gid_t gid);
 /*
  * Starts a drainer and hands it everything, `file` (-1: none) is that of --write; it holds `lock` as well, so that nobody takes over while it lives. `again`: a former
  * one of this keeper's had reached the database: this one waits for it as long as it takes. Returns the link's

@@ -68,8 +68,8 @@ int spawn_control(const char *path, uid_t uid)
 	return TAKE_FD(fd);
 }
 
-/* Everything that could give privilege back. Only _exit from here on: we are between fork and exec. */
-static int drop_privileges(uid_t uid, gid_t gid)
+/* Everything that could give privilege back. */
+int spawn_drop_privileges(uid_t uid, gid_t gid)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct none[2] = {{0}};
@@ -97,6 +97,7 @@ static int place_descriptors(int link, int lock)
 	return 0;
 }
 
+/* Only _exit from here on: we are between fork and exec. */
 static void __attribute__((noreturn)) become_drainer(int link, int lock, uid_t uid, gid_t gid)
 {
 	sigset_t none;
@@ -109,7 +110,7 @@ static void __attribute__((noreturn)) become_drainer(int link, int lock, uid_t u
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
-	err = drop_privileges(uid, gid);
+	err = spawn_drop_privileges(uid, gid);
 	if (!err)
 		err = place_descriptors(link, lock);
 	if (!err) {

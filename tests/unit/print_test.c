@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The line and the tree of a packet of each kind against texts that were looked at (tests/golden/print), and what must hold
+ * of any packet: every field is in its tree, nothing but printable text comes out, no layer leaves a field to the list of
+ * the unclaimed.
+ *
+ * XDP_RECORDER_GOLDEN=write writes the texts anew: look at the difference before committing it.
+ */
+#include "recorder/print/print.h"
+
+#include <netdb.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "recorder/packet/fields.h"
+#include "recorder/packet/text.h"
+#include "recorder/source/native.h"
+#include "tests/bpf/kinds.h"
+
+#define WALL 1790183581123456789 /* 2026-09-23 17:13:01.123456789 */
+
+/* ---- frames of this test: kinds.h has bare ones, a reader wants to see values ------------------------------------ */
+
+static void ends(struct frame *f, unsigned at, const char *source, const char *destination)
+{
+	memcpy(f->bytes + at, source, 4);
+	memcpy(f->bytes + at + 4, destination, 4);
+}
+
+#define SHOWN(id) static void show_##id(struct frame *f)
+
+SHOWN(tcp_syn)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 44321, 443, 20);
+	put_be16(f->bytes + 14 + 6, 0x4000);
+	memcpy(f->bytes + 34 + 4, "\x3a\xde\x68\xb1\0\0\0\0\xa0\x02\xfa\xf0\xbe\xef\0\0", 16);
+	memcpy(f->bytes + 54, "\x02\x04\x05\xb4\x04\x02\x08\x0a\x11\x22\x33\x44\0\0\0\0\x01\x03\x03\x07", 20);
+}
+SHOWN(tcp_data)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 443, 44321, 12), frame_payload(f, 1448);
+	f->bytes[14 + 1] = 0xb9; /* EF, ECT(1) */
+	put_be16(f->bytes + 34 + 12, 0x8018);
+}
+SHOWN(tcp_sack)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 80, 32);
+	memcpy(f->bytes + 54, "\x01\x01\x08\x0a\0\0\0\x63\xff\xff\xff\xfe\x01\x01\x05\x12", 16);
+	memcpy(f->bytes + 70, "\x80\0\0\0\x80\0\0\x10\0\0\0\x0a\0\0\0\x0b", 16);
+	put_be16(f->bytes + 34 + 12, 0xd1d0);
+}
+SHOWN(tcp_options_kept)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 80, 16);
+	memcpy(f->bytes + 54, "\x02\x04\x05\xb4\x1e\x08\x00\x81\xaa\xbb\xcc\xdd\x03\x03\x05\x00", 16);
+	put_be16(f->bytes + 34 + 12, 0x9004);
+}
+SHOWN(dns)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 53124, 53), frame_payload(f, 29);
+	put_be16(f->bytes + 34 + 6, 0x8f1c);
+}
+SHOWN(icmp_echo)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 8, 0), frame_fill(f, 98);
+	put_be16(f->bytes + 34 + 2, 0x4d3c);
+}
+SHOWN(icmp_unreachable)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 3, 3), frame_ip4(f, 17, 0), frame_udp(f, 44321, 33434);
+	frame_payload(f, 32);
+	memset(f->bytes + 34 + 4, 0, 4);
+	ends(f, 14 + 12, "\x0a\x00\x00\xfe", "\x0a\x00\x00\x01");
+	ends(f, 42 + 12, "\x0a\x00\x00\x01", "\x0a\x00\x00\x03");
+	f->bytes[42 + 8] = 1;
+}
+SHOWN(arp_request)
+{
+	frame_eth(f, 0x0806), frame_arp(f, 1), frame_fill(f, 60);
+	memset(f->bytes, 0xff, 6);
+}
+SHOWN(arp_reply)
+{
+	frame_eth(f, 0x0806), frame_arp(f, 2);
+	f->bytes[14 + 8 + 5] = 0x66; /* not who sent the frame */
+	memcpy(f->bytes + 14 + 18, f->bytes, 6);
+}
+SHOWN(neighbour_solicitation)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 58), frame_icmp(f, 135, 0), frame_payload(f, 24);
+	memset(f->bytes + 54 + 4, 0, 4);
+	memcpy(f->bytes + 54 + 8, "\xfe\x80\0\0\0\0\0\0\0\0\0\xff\xfe\0\0\x01\x01\x01\x02\0\0\0\0\x0a", 24);
+	f->bytes[14 + 7] = 255;
+}
+SHOWN(router_advertisement)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 58), frame_icmp(f, 134, 0), frame_payload(f, 8);
+	memcpy(f->bytes + 54 + 4, "\x40\xc0\x07\x08\0\0\x75\x30\0\0\x03\xe8", 12);
+	f->bytes[14 + 7] = 255;
+}
+SHOWN(fragment6)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 44), frame_ext(f, 44, 17, 8), frame_payload(f, 100);
+	put_be16(f->bytes + 14 + 40 + 2, 1480 | 1);
+	put_be32(f->bytes + 14 + 40 + 4, 0x1234abcd);
+}
+SHOWN(extensions6)
+{
+	frame_eth(f, 0x86dd), frame_ip6(f, 0), frame_ext(f, 0, 60, 8), frame_ext(f, 60, 17, 16), frame_udp(f, 1000, 2000);
+	frame_payload(f, 30);
+}
+SHOWN(ah_tcp)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 51, 0), frame_ext(f, 51, 6, 24), frame_tcp(f, 1, 2, 0), frame_payload(f, 30);
+	put_be32(f->bytes + 34 + 4, 0xcafe0001);
+	put_be32(f->bytes + 34 + 8, 17);
+}
+SHOWN(fragment4)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_payload(f, 1480);
+	put_be16(f->bytes + 14 + 6, 0x2000 | 185);
+}
+SHOWN(qinq)
+{
+	frame_eth(f, 0x88a8), frame_vlan(f, 0x6064, 0x8100), frame_vlan(f, 0x10c8, 0x86dd), frame_ip6(f, 6);
+	frame_tcp(f, 40000, 443, 12), frame_fill(f, 128);
+}
+SHOWN(mpls)
+{
+	frame_eth(f, 0x8847), frame_32(f, 16001 << 12 | 5 << 9 | 64), frame_32(f, 24005u << 12 | 0x100 | 63), frame_ip4(f, 17, 0);
+	frame_udp(f, 1000, 2000), frame_payload(f, 100);
+}
+SHOWN(pppoe)
+{
+	frame_eth(f, 0x8864), frame_32(f, 0x11001a2b), frame_16(f, 2 + 40 + 8 + 20), frame_16(f, 0x0057), frame_ip6(f, 17);
+	frame_udp(f, 1000, 2000), frame_payload(f, 20);
+}
+SHOWN(vxlan)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 7700 << 8);
+	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 12), frame_fill(f, 200);
+	ends(f, 64 + 12, "\xc0\xa8\x07\x01", "\xc0\xa8\x07\x02");
+}
+SHOWN(gre)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 47, 0), frame_32(f, 0x30000800), frame_32(f, 5), frame_32(f, 99), frame_ip4(f, 1, 0);
+	frame_icmp(f, 8, 0), frame_payload(f, 56);
+	ends(f, 46 + 12, "\xc0\xa8\x07\x01", "\xc0\xa8\x07\x02");
+}
+SHOWN(sctp_init)
+{
+	static const char init[] = "\x0b\x59\x0b\x59\0\0\0\0\xde\xad\xbe\xef\x01\0\0\x14\x12\x34\x56\x78\0\x01\0\0\0\x0a\xff\xff\0\0\x03\xe8";
+
+	frame_eth(f, 0x0800), frame_ip4(f, 132, 0);
+	memcpy(frame_push(f, 32), init, 32);
+}
+SHOWN(spanning_tree)
+{
+	frame_eth(f, 38), frame_16(f, 0x4242), memset(frame_push(f, 36), 3, 36), frame_fill(f, 60);
+	memcpy(f->bytes, "\x01\x80\xc2\0\0\0", 6);
+}
+SHOWN(malformed)
+{
+	make_udp4(f), frame_end(f), f->layers = 0;
+	f->bytes[14] = 0x44; /* IHL 4 */
+}
+SHOWN(truncated)
+{
+	show_tcp_syn(f), frame_end(f), f->layers = 0;
+	f->len = 14 + 20 + 14;
+}
+
+SHOWN(too_big)
+{
+	make_icmp6_too_big(f);
+	put_be32(f->bytes + 54 + 4, 1280);
+}
+SHOWN(icmp_timestamp)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 13, 0);
+	memcpy(frame_push(f, 12), "\x03\xb2\x1c\x63\0\0\0\0\0\0\0\0", 12);
+}
+SHOWN(geneve)
+{
+	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 6081), frame_32(f, 0x02006558), frame_32(f, 77 << 8);
+	memcpy(frame_push(f, 8), "\x01\x02\x80\x01\xde\xad\xbe\xef", 8);
+	frame_eth(f, 0x86dd), frame_ip6(f, 58), frame_icmp(f, 128, 0), frame_payload(f, 56);
+}
+
+#define G(id) {.name = #id, .make = show_##id}
+static const struct kind golden[] = {
+	G(tcp_syn), G(tcp_data), G(tcp_sack), G(tcp_options_kept), G(dns), G(icmp_echo), G(icmp_unreachable), G(arp_request),
+	G(arp_reply), G(neighbour_solicitation), G(router_advertisement), G(fragment6), G(extensions6), G(ah_tcp),
+	G(fragment4), G(qinq), G(mpls), G(pppoe), G(vxlan), G(gre), G(sctp_init), G(spanning_tree), G(malformed), G(truncated),
+	G(too_big), G(geneve), G(icmp_timestamp),
+};
+
+/* frames.h leaves the checksums of IPv4 0, which is wrong: one kind keeps it so. */
+static void right_ipv4_checksums(struct frame *f)
+{
+	for (unsigned i = 0; i < f->layers; i++) {
+		uint8_t *header = f->bytes + f->layer[i].at;
+		uint32_t sum = 0;
+
+		if (f->layer[i].kind != '4')
+			continue;
+		for (unsigned j = 0; j < (header[0] & 15u) * 4; j += 2)
+			sum += get_be16(header + j);
+		put_be16(header + 10, (uint16_t)~((sum & 0xffff) + (sum >> 16)));
+	}
+}
+
+/* ---- a packet of a kind -------------------------------------------------------------------------------------- */
+
+struct made {
+	struct native_slot slot;
+	struct packet packet;
+	struct print_packet print;
+};
+
+static void make(struct made *m, const struct kind *kind)
+{
+	struct frame f = kind_frame(kind);
+	struct rec_head *head;
+
+	if (kind->make != show_tcp_sack)
+		right_ipv4_checksums(&f);
+	head = native_record(&m->slot, f.bytes, f.len, f.len, WALL, 0);
+
+	packet_decode(&m->packet, head, (const uint8_t *)(head + 1));
+	m->print = (struct print_packet){&m->packet, WALL, "eth0", 7, (const uint8_t *)(head + 1), head->cap_len};
+}
+
+/* Line and tree in one text. */
+static size_t both(char *at, const struct print_packet *p, const struct print_style *style)
+{
+	size_t n = print_line(at, p, style);
+
+	at[n++] = '\n';
+	n += print_tree(at + n, p, style);
+	at[n] = 0;
+	return n;
+}
+
+/* ---- golden texts -------------------------------------------------------------------------------------------- */
+
+static void each_kind_as_it_was_looked_at(void **state)
+{
+	const char *source = getenv("XDP_RECORDER_SOURCE"), *mode = getenv("XDP_RECORDER_GOLDEN");
+	const struct print_style style = {.iface = true, .side = true};
+	static char text[PRINT_LINE_MAX + PRINT_TREE_MAX + 2], expected[sizeof(text)];
+	struct servent *https = getservbyport(htons(443), "tcp");
+	unsigned different = 0;
+
+	(void)state;
+	if (!https || strcmp(https->s_name, "https"))
+		fail_msg("the golden texts need the names of /etc/services (package netbase)");
+	for (size_t i = 0; i < ARRAY_SIZE(golden); i++) {
+		char path[4096];
+		struct made m;
+		size_t n, got;
+		FILE *file;
+
+		make(&m, &golden[i]);
+		n = both(text, &m.print, &style);
+		snprintf(path, sizeof(path), "%s/tests/golden/print/%s.txt", source ? source : ".", golden[i].name);
+		if (mode && !strcmp(mode, "write")) {
+			file = fopen(path, "w");
+			assert_non_null(file);
+			assert_int_equal(fwrite(text, 1, n, file), n);
+			fclose(file);
+			continue;
+		}
+		file = fopen(path, "r");
+		if (!file)
+			fail_msg("%s is not there", path);
+		got = fread(expected, 1, sizeof(expected) - 1, file);
+		expected[got] = 0;
+		fclose(file);
+		if (strcmp(text, expected)) {
+			print_error("%s: expected\n%s\nbut it is\n%s\n", golden[i].name, expected, text);
+			different++;
+		}
+	}
+	assert_int_equal(different, 0);
+	if (mode)
+		fail_msg("the golden texts were written anew: look at them");
+}
+
+/* ---- what holds of every packet ------------------------------------------------------------------------------- */
+
+/* `word` stands in text, and what is before and behind it is no letter or digit. */
+static bool has_word(const char *text, const char *word)
+{
+	for (const char *at = text; (at = strstr(at, word)); at++) {
+		char before = at == text ? ' ' : at[-1], behind = at[strlen(word)];
+
+		if (!(before >= '0' && before <= '9') && !(before >= 'a' && before <= 'z') && !(behind >= '0' && behind <= '9') &&
+		    !(behind >= 'a' && behind <= 'z'))
+			return true;
+	}
+	return false;
+}
+
+static bool has_number(const char *text, int64_t value)
+{
+	static const char *const forms[] = {"0x%llx", "0x%02llx", "0x%03llx", "0x%04llx", "0x%05llx", "0x%06llx", "0x%08llx"};
+	char word[32];
+
+	snprintf(word, sizeof(word), "%lld", (long long)value);
+	if (has_word(text, word))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(word, sizeof(word), forms[i], (unsigned long long)value);
+#pragma GCC diagnostic pop
+		if (has_word(text, word))
+			return true;
+	}
+	return false;
+}
+
+/* The marks are a line each. */
+static bool has_text(const char *text, char *value)
+{
+	for (char *word = strtok(value, ","); word; word = strtok(NULL, ","))
+		if (!has_word(text, word))
+			return false;
+	return true;
+}
+
+/* In one piece, or sixteen bytes a line (raw). */
+static bool has_bytes(const char *text, const uint8_t *bytes, unsigned n)
+{
+	char piece[2 * REC_CAP_MAX + 64];
+	bool lines = true;
+
+	for (unsigned i = 0; i < n; i++)
+		snprintf(piece + 2 * i, 3, "%02x", bytes[i]);
+	if (n && has_word(text, piece))
+		return true;
+	for (unsigned i = 0; i < n; i += 16) {
+		size_t used = (size_t)snprintf(piece, sizeof(piece), "0x%04x", i);
+
+		for (unsigned j = i; j < n && j < i + 16; j++)
+			used += (size_t)snprintf(piece + used, sizeof(piece) - used, "%s %02x", j % 8 ? "" : " ", bytes[j]);
+		lines = lines && strstr(text, piece);
+	}
+	return n && lines;
+}
+
+#define HAS_INT32(where) has_number(text, (int64_t)(where))
+#define HAS_DOUBLE(where) has_number(text, (int64_t)(where))
+#define HAS_DATE(where) (strstr(text, "17:13:01.123") != NULL)
+#define HAS_PAIR(bytes, length) has_bytes(text, bytes, length)
+#define HAS_BINARY(where) HAS_PAIR where
+#define HAS_STRING(where) (at[where] = 0, has_text(text, at))
+
+/* Number of fields that are set; those whose value is not in the text are named. */
+static unsigned count_fields(const char *name, const char *text, const struct packet *p, unsigned *missing)
+{
+	char at[FIELD_TEXT_MAX + 1];
+	unsigned n = 0;
+
+	for (int out = 0; out < 2; out++) { /* whoever is local: the same values */
+		const int64_t wall = WALL;
+
+#define F(id, field, bson, where, tshark, meaning)                                                                     \
+	if (packet_has(p, PKT_##id) && PKT_##id != PKT_DIR && PKT_##id != PKT_SIDE) {                                  \
+		n++;                                                                                                   \
+		if (PKT_##id == PKT_NS ? !strstr(text, ".123456789") : !HAS_##bson(where)) {                           \
+			print_error("%s: %s is not in its tree\n", name, #field);                                      \
+			++*missing;                                                                                    \
+		}                                                                                                      \
+	}
+#include "recorder/packet/fields.def"
+#undef F
+	}
+	return n / 2;
+}
+
+static void check_kind(const struct kind *kind, unsigned *fields_seen, unsigned *wrong)
+{
+	static char text[PRINT_LINE_MAX + PRINT_TREE_MAX + 2];
+	const struct print_style style = {.iface = true, .side = true};
+	struct made m;
+
+	make(&m, kind);
+	text[print_tree(text, &m.print, &style)] = 0;
+	*fields_seen += count_fields(kind->name, text, &m.packet, wrong);
+	if (strstr(text, "\n  Other")) {
+		print_error("%s: no layer claims some of its fields\n%s", kind->name, text);
+		++*wrong;
+	}
+	both(text, &m.print, &style);
+	for (const char *c = text; *c; c++)
+		if (*c != '\n' && (*c < 0x20 || *c > 0x7e))
+			fail_msg("%s: byte 0x%02x", kind->name, (unsigned char)*c);
+	text[print_line(text, &m.print, &style)] = 0;
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+static void every_field_is_in_the_tree(void **state)
+{
+	unsigned seen = 0, wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < KINDS; i++)
+		check_kind(&kinds_all[i], &seen, &wrong);
+	for (size_t i = 0; i < ARRAY_SIZE(golden); i++)
+		check_kind(&golden[i], &seen, &wrong);
+	printf("# %u fields of %zu packets are in their trees\n", seen, KINDS + ARRAY_SIZE(golden));
+	assert_int_equal(wrong, 0);
+}
+
+/* A field that no layer expects is listed all the same. */
+static void an_unclaimed_field_is_listed(void **state)
+{
+	static char text[PRINT_TREE_MAX + 1];
+	const struct print_style style = {0};
+	struct made m;
+	struct kind dns = G(dns);
+
+	(void)state;
+	make(&m, &dns);
+	m.packet.other.tsn = 987654321;
+	packet_set(&m.packet, PKT_TSN);
+	m.packet.outer.mss = 1234;
+	packet_set(&m.packet, PKT_MSS);
+	text[print_tree(text, &m.print, &style)] = 0;
+	assert_non_null(strstr(text, "\n  Other"));
+	assert_true(has_word(text, "tsn"));
+	assert_true(has_word(text, "987654321"));
+	assert_true(has_word(text, "mss"));
+	assert_true(has_word(text, "1234"));
+}
+
+static void names_are_escaped(void **state)
+{
+	static char text[PRINT_LINE_MAX + PRINT_TREE_MAX + 2];
+	const struct print_style style = {.iface = true, .side = true};
+	struct kind dns = G(dns);
+	struct made m;
+
+	(void)state;
+	make(&m, &dns);
+	m.print.iface = "e\033[31m\n\x9b\\0";
+	both(text, &m.print, &style);
+	assert_null(strchr(text, '\033'));
+	assert_null(strchr(text, '\x9b'));
+	assert_non_null(strstr(text, "e\\x1b[31m\\x0a\\x9b\\x5c0 rx"));
+}
+
+/* Colours change nothing but colours, and each is switched off again before the line ends. */
+static void colours_are_only_colours(void **state)
+{
+	static char plain[PRINT_LINE_MAX + PRINT_TREE_MAX + 2], colored[2 * sizeof(plain)];
+	struct print_style style = {.iface = true, .side = true};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(golden); i++) {
+		struct made m;
+		unsigned escapes = 0;
+		char *to = colored;
+
+		make(&m, &golden[i]);
+		style.color = false;
+		both(plain, &m.print, &style);
+		style.color = true;
+		both(colored, &m.print, &style);
+		for (const char *c = colored; *c; c++) {
+			if (*c != '\033') {
+				*to++ = *c;
+				continue;
+			}
+			escapes++;
+			assert_true(escapes % 2 == (strncmp(c, "\033[0m", 4) != 0));
+			c = strchr(c, 'm');
+			assert_non_null(c);
+		}
+		*to = 0;
+		assert_true(escapes > 4);
+		assert_string_equal(colored, plain);
+	}
+}
+
+/* Ports by name are the machine's own names; with numeric there are none. */
+static void names_and_numbers(void **state)
+{
+	static char text[PRINT_LINE_MAX + 1];
+	struct print_style style = {0};
+	struct kind dns = G(dns);
+	struct made m;
+
+	(void)state;
+	make(&m, &dns);
+	text[print_line(text, &m.print, &style)] = 0;
+	assert_non_null(strstr(text, "10.0.0.2.domain: UDP"));
+	style.numeric = true;
+	text[print_line(text, &m.print, &style)] = 0;
+	assert_non_null(strstr(text, "10.0.0.2.53: UDP"));
+}
+
+static void times(void **state)
+{
+	static const struct {
+		int64_t wall;
+		const char *text;
+	} cases[] = {
+		{0, "1970-01-01 00:00:00.000000000 "},
+		{-1, "1969-12-31 23:59:59.999999999 "},
+		{951782400000000001, "2000-02-29 00:00:00.000000001 "},
+		{INT64_MAX, "2262-04-11 23:47:16.854775807 "},
+		{INT64_MIN, "1677-09-21 00:12:43.145224192 "},
+	};
+	static char text[PRINT_LINE_MAX + 1];
+	const struct print_style style = {.date = true};
+	struct kind dns = G(dns);
+	struct made m;
+
+	(void)state;
+	make(&m, &dns);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		m.print.wall = cases[i].wall;
+		text[print_line(text, &m.print, &style)] = 0;
+		text[strlen(cases[i].text)] = 0;
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_kind_as_it_was_looked_at),
+		cmocka_unit_test(every_field_is_in_the_tree),
+		cmocka_unit_test(an_unclaimed_field_is_listed),
+		cmocka_unit_test(names_are_escaped),
+		cmocka_unit_test(colours_are_only_colours),
+		cmocka_unit_test(names_and_numbers),
+		cmocka_unit_test(times),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
