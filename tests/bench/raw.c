@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 	if (!ends)
 		return 1;
 	printf("# mix: %d packets, " TRAFFIC_TEXT "; one train in %d of another kind (ARP, NDP, ICMP errors, fragments, tunnels, ESP, "
-	       "SCTP, PPPoE, MPLS...), seldom IGMP, VRRP, OSPF, LLDP and damaged packets\n",
+	       "SCTP, PPPoE, MPLS...), seldom IGMP, VRRP, OSPF, LLDP, STP and damaged packets\n",
 	       PACKETS, INSIDE, OUTSIDE, LIVE, FLOW_MAX, TRAFFIC_REST_EVERY);
 	trace_init(&t);
 	traffic_flows(&t, true);
