@@ -164,7 +164,7 @@ struct wire_chain {
 	unsigned length, headers;
 	uint8_t next;			/* what follows the last one */
 	bool later;			/* a fragment, not the first: nothing follows */
-	const uint8_t *fragment, *auth; /* the first of each, NULL: none */
+	const uint8_t *fragment, *auth; /* the first of each, NULL: none; `auth` may be cut behind its 12 bytes */
 };
 
 /* Follows the chain that begins with a header of type `next`, as far as whole headers are there. */
@@ -182,10 +182,10 @@ static inline struct wire_chain wire_chain(const uint8_t *b, unsigned left, unsi
 			length = (at[1] + 2u) * 4;
 		else if (chain.next != WIRE_FRAGMENT)
 			length = (at[1] + 1u) * 8;
+		if (chain.next == WIRE_AH && !chain.auth && length >= 12 && rest >= 12)
+			chain.auth = at;
 		if (length > rest)
 			break;
-		if (chain.next == WIRE_AH && !chain.auth && length >= 12)
-			chain.auth = at;
 		if (chain.next == WIRE_FRAGMENT) {
 			chain.fragment = chain.fragment ? chain.fragment : at;
 			chain.later = get_be16(at + 2) & WIRE_FRAG6_OFFSET;
