@@ -46,20 +46,26 @@ static int open_stdout(void)
 	return fd;
 }
 
+/* A named pipe is opened for writing alone (and waits for its reader): who could also read would never learn that the reader goes. */
+static int open_named(const char *path)
+{
+	struct stat st;
+	bool fifo = !stat(path, &st) && S_ISFIFO(st.st_mode);
+	int fd = open(path, (fifo ? O_WRONLY : O_RDWR | O_CREAT) | O_CLOEXEC | O_NOCTTY, 0600), err = errno;
+
+	if (fd >= 0)
+		return fd;
+	log_error("--write %s: %s", path, strerror(err));
+	return -err;
+}
+
 int output_open(const struct settings *settings)
 {
-	CLEANUP_CLOSE int fd = -1;
+	CLEANUP_CLOSE int fd = strcmp(settings->write, "-") ? open_named(settings->write) : open_stdout();
 	struct stat st;
 
-	if (!strcmp(settings->write, "-"))
-		fd = open_stdout();
-	else
-		fd = open(settings->write, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-	if (fd < 0) {
-		if (strcmp(settings->write, "-"))
-			log_error("--write %s: %s", settings->write, strerror(errno));
-		return -EIO;
-	}
+	if (fd < 0)
+		return fd;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !flock(fd, LOCK_EX | LOCK_NB))
 		return TAKE_FD(fd);
 	log_error("--write %s: another recorder writes it; name another file", settings->write);
