@@ -20,128 +20,17 @@
 
 #define BEGUN "import"
 #define DONE "imported"
-#define ROWS_AT_ONCE 1000u
 #define AT_ONCE 8u /* requests: each write waits 150 ms until it is believed */
-#define TRY_AGAIN_MS 500u
 #define EVENT_ID_MOST (CAPTURE_ID_LEN + 8 + 64)
 
-/* ---- asking until there is an answer ------------------------------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------------------------------------------------- */
 
-/* One question or write, done by a worker. */
-struct request {
-	struct import_file *file;
-	enum db_result (*ask)(struct request *request, struct db_problem *problem);
-	uv_work_t work;
-	unsigned *waiting; /* requests on workers */
-	enum db_result result;
-	struct db_problem problem;
-	/* of the asks */
-	uint32_t year;
-	const char *family;
-	bson_t *documents[ROWS_AT_ONCE];
-	size_t count;
-};
-
-static struct request *request_new(struct import_file *file,
-				   enum db_result (*ask)(struct request *request, struct db_problem *problem))
+static int insist_one(struct import_file *file, struct import_request *request)
 {
-	struct request *request = calloc(1, sizeof(*request));
-
-	if (!request) {
-		snprintf(file->problem, sizeof(file->problem), "%s: out of memory", file->path);
-		return NULL;
-	}
-	request->file = file;
-	request->ask = ask;
-	request->result = DB_LATER;
-	return request;
+	return request ? import_insist(file, &request, 1) : -ENOMEM;
 }
 
-static void request_free(struct request *request)
-{
-	for (size_t i = 0; i < request->count; i++)
-		bson_destroy(request->documents[i]);
-	free(request);
-}
-
-static void request_work(uv_work_t *work)
-{
-	struct request *request = work->data;
-
-	memset(&request->problem, 0, sizeof(request->problem));
-	request->result = request->ask(request, &request->problem);
-}
-
-static void request_done(uv_work_t *work, int status)
-{
-	struct request *request = work->data;
-
-	(void)status;
-	--*request->waiting;
-}
-
-/* Those that have no answer yet are asked, all at once. */
-static void ask_all(struct import *im, struct request **requests, unsigned n)
-{
-	unsigned waiting = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		if (requests[i]->result == DB_OK)
-			continue;
-		waiting++;
-		requests[i]->waiting = &waiting;
-		requests[i]->work.data = requests[i];
-		uv_queue_work(&im->loop, &requests[i]->work, request_work, request_done);
-	}
-	while (waiting)
-		uv_run(&im->loop, UV_RUN_ONCE);
-}
-
-/* The first that is not answered well, NULL: none. */
-static const struct request *worst(struct request *const *requests, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (requests[i]->result != DB_OK)
-			return requests[i];
-	return NULL;
-}
-
-/* Asks until all are answered. Frees them. 0; -ECANCELED; -EIO with file->problem. */
-static int insist(struct import_file *file, struct request **requests, unsigned n)
-{
-	static struct log_limit limit;
-	const struct request *bad;
-	unsigned tries = 0;
-	int err = -EAGAIN;
-
-	while (err == -EAGAIN && !import_ends(file)) {
-		ask_all(file->import, requests, n);
-		bad = worst(requests, n);
-		if (!bad) {
-			err = 0;
-		} else if (bad->result == DB_CANCELLED) {
-			err = -ECANCELED;
-		} else if (bad->result == DB_FATAL || bad->result == DB_DENIED || bad->result == DB_REFUSED) {
-			snprintf(file->problem, sizeof(file->problem), "%s: %.250s", file->path, bad->problem.text);
-			err = -EIO;
-		} else {
-			/* Making a year's collections may take longer than one call has. */
-			if (++tries > 1)
-				log_limited(&limit, 10, LOG_WARNING, "%s; trying again", bad->problem.text);
-			import_pause(file->import, TRY_AGAIN_MS);
-		}
-	}
-	for (unsigned i = 0; i < n; i++)
-		request_free(requests[i]);
-	return err == -EAGAIN ? -ECANCELED : err;
-}
-
-static int insist_one(struct import_file *file, struct request *request)
-{
-	return request ? insist(file, &request, 1) : -ENOMEM;
-}
-
-static enum db_result ask_put(struct request *request, struct db_problem *problem)
+static enum db_result ask_put(struct import_request *request, struct db_problem *problem)
 {
 	struct sink *sink = request->file->import->sink;
 	struct sink_report report;
@@ -157,7 +46,7 @@ static enum db_result ask_put(struct request *request, struct db_problem *proble
 	}
 }
 
-static enum db_result ask_year(struct request *request, struct db_problem *problem)
+static enum db_result ask_year(struct import_request *request, struct db_problem *problem)
 {
 	return days_prepare(request->file->import->days, request->year, request->year, problem);
 }
@@ -165,12 +54,12 @@ static enum db_result ask_year(struct request *request, struct db_problem *probl
 int import_year(struct import_file *file, uint32_t year)
 {
 	uint8_t *bits = &file->import->years[year % 10000 / 8], bit = (uint8_t)(1u << year % 8);
-	struct request *request;
+	struct import_request *request;
 	int err;
 
 	if (*bits & bit)
 		return 0;
-	request = request_new(file, ask_year);
+	request = import_request_new(file, ask_year);
 	if (request)
 		request->year = year;
 	err = insist_one(file, request);
@@ -268,7 +157,7 @@ static enum db_result go_on(struct import_file *file, const struct former *forme
 	return DB_OK;
 }
 
-static enum db_result ask_former(struct request *request, struct db_problem *problem)
+static enum db_result ask_former(struct import_request *request, struct db_problem *problem)
 {
 	struct import_file *file = request->file;
 	struct former begun, done;
@@ -293,7 +182,7 @@ static enum db_result ask_former(struct request *request, struct db_problem *pro
 
 int import_look_up(struct import_file *file)
 {
-	return insist_one(file, request_new(file, ask_former));
+	return insist_one(file, import_request_new(file, ask_former));
 }
 
 /* ---- what is written ----------------------------------------------------------------------------------------------- */
@@ -392,10 +281,10 @@ static void end_details(bson_t *out, const struct import_file *file)
 		BSON_APPEND_UTF8(out, "torn", file->tear);
 }
 
-static struct request *new_event(struct import_file *file, const char *kind, const char *text,
+static struct import_request *new_event(struct import_file *file, const char *kind, const char *text,
 				 void (*details)(bson_t *out, const struct import_file *file))
 {
-	struct request *request = request_new(file, ask_put);
+	struct import_request *request = import_request_new(file, ask_put);
 	bson_t more = BSON_INITIALIZER;
 
 	if (request) {
@@ -408,9 +297,9 @@ static struct request *new_event(struct import_file *file, const char *kind, con
 	return request;
 }
 
-static struct request *new_sensor(struct import_file *file)
+static struct import_request *new_sensor(struct import_file *file)
 {
-	struct request *request = request_new(file, ask_put);
+	struct import_request *request = import_request_new(file, ask_put);
 
 	if (request) {
 		request->family = "sensors";
@@ -450,15 +339,15 @@ static uint32_t year_of(const struct import_row *row)
 }
 
 /* Rows of one year; takes those off *rows. NULL with file->problem. */
-static struct request *new_rows(struct import_file *file, const struct import_row **rows, const struct import_row *end)
+static struct import_request *new_rows(struct import_file *file, const struct import_row **rows, const struct import_row *end)
 {
-	struct request *request = request_new(file, ask_put);
+	struct import_request *request = import_request_new(file, ask_put);
 
 	if (!request)
 		return NULL;
 	request->family = "balance";
 	request->year = year_of(*rows);
-	while (*rows < end && request->count < ROWS_AT_ONCE && year_of(*rows) == request->year) {
+	while (*rows < end && request->count < IMPORT_REQUEST && year_of(*rows) == request->year) {
 		request->documents[request->count] = bson_new();
 		row_document(request->documents[request->count++], file, (*rows)++);
 	}
@@ -467,7 +356,7 @@ static struct request *new_rows(struct import_file *file, const struct import_ro
 
 /* At most AT_ONCE requests; their number in *n. False: out of memory. */
 static bool next_rows(struct import_file *file, const struct import_row **rows, const struct import_row *end,
-		      struct request **requests, unsigned *n)
+		      struct import_request **requests, unsigned *n)
 {
 	while (*rows < end && *n < AT_ONCE) {
 		requests[*n] = new_rows(file, rows, end);
@@ -478,7 +367,7 @@ static bool next_rows(struct import_file *file, const struct import_row **rows, 
 	return true;
 }
 
-static bool next_facts(struct import_file *file, struct request **requests, unsigned *n)
+static bool next_facts(struct import_file *file, struct import_request **requests, unsigned *n)
 {
 	requests[*n] = new_sensor(file);
 	if (!requests[*n])
@@ -496,7 +385,7 @@ static bool next_facts(struct import_file *file, struct request **requests, unsi
 /* A row is the same whoever writes it: what is there already is replaced by its like. */
 int import_finish(struct import_file *file)
 {
-	struct request *requests[AT_ONCE + 2];
+	struct import_request *requests[AT_ONCE + 2];
 	const struct import_row *rows, *end;
 	bool first = true;
 	int err = 0;
@@ -511,7 +400,7 @@ int import_finish(struct import_file *file)
 		if (made && first && !file->complete)
 			made = next_facts(file, requests, &n);
 		first = false;
-		err = insist(file, requests, n);
+		err = import_insist(file, requests, n);
 		if (!made && !err)
 			err = -ENOMEM;
 	}

@@ -7,6 +7,7 @@
  *   import_form.c    packets -> records -> batches, by what is in the file alone
  *   import_flight.c  batches on their way: prepared and written on workers, in number order of their chain
  *   import_rows.c    what became of each second
+ *   import_ask.c     questions to the database, until they are answered
  *   import_book.c    what the database knows of this import already; events, sensor, balance
  *   import_rights.c  who this process is; one import of a file at a time
  *
@@ -26,7 +27,7 @@
 /* Part of the captures' ids: a change of how batches are cut makes other captures. */
 #define IMPORT_VERSION 1u
 #define IMPORT_BATCH 4096u  /* packets, at most */
-#define IMPORT_FLIGHTS 8u   /* batches on their way; of a capture whose highest ledgered number is N none above N + 8 was sent */
+#define IMPORT_FLIGHTS 8u   /* batches on their way: see import_flight.c for what follows from it */
 #define IMPORT_OPEN_MOST 64u /* batches being filled: one for each interface and year, see import_form.c */
 #define HASH_LEN 32
 
@@ -167,6 +168,28 @@ struct import_row {
 };
 /* Ascending by year, capture, side, second; ends the adding. Returns the end. */
 const struct import_row *import_rows_sorted(struct import_rows *rows, const struct import_row **sorted);
+
+/* import_ask.c */
+#define IMPORT_REQUEST 1000u /* documents, at most */
+/* One question or write, done by a worker. */
+struct import_request {
+	struct import_file *file;
+	enum db_result (*ask)(struct import_request *request, struct db_problem *problem);
+	uv_work_t work;
+	unsigned *waiting; /* requests on workers */
+	enum db_result result;
+	struct db_problem problem;
+	/* of the asks */
+	uint32_t year;
+	const char *family;
+	bson_t *documents[IMPORT_REQUEST];
+	size_t count;
+};
+/* NULL with file->problem: out of memory. */
+struct import_request *import_request_new(struct import_file *file,
+			    enum db_result (*ask)(struct import_request *request, struct db_problem *problem));
+/* Asks until all are answered. Frees them. 0; -ECANCELED; -EIO with file->problem. */
+int import_insist(struct import_file *file, struct import_request **requests, unsigned n);
 
 /* import_book.c. Each: 0; -errno with file->problem set; -ECANCELED. */
 /* Said. */

@@ -8,16 +8,20 @@ usage: check.py URI DATABASE sequence N [FIRST]     the frames of `generate --ra
        check.py URI DATABASE pcap rx FILE [tx FILE]...   packet by packet, field by field
        check.py URI DATABASE segments SIDE          packets, bytes, segments, bytes of the segments with their headers
        check.py URI DATABASE days                   no packet in the collection of another day or year
+       check.py URI DATABASE fingerprint            one line that any change of any document changes
        check.py URI DATABASE remove                 takes one packet away, for a control
        check.py URI DATABASE double                 stores one once more, for a control
 """
 import collections
 import datetime
+import hashlib
 import socket
 import struct
 import sys
 
 import pymongo
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 NS = 1_000_000_000
 EPOCH = datetime.datetime(1970, 1, 1)
@@ -265,6 +269,18 @@ def segments(db, side):
     return True
 
 
+def fingerprint(db):
+    """SHA-256 over all documents of all collections, whatever their order."""
+    whole, count = hashlib.sha256(), 0
+    raw = db.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+    for name in sorted(c for c in db.list_collection_names() if c != "packets" and not c.startswith("system.")):
+        documents = sorted(hashlib.sha256(d.raw).digest() for d in raw[name].find({}, batch_size=20000))
+        count += len(documents)
+        whole.update(name.encode() + b"\0" + b"".join(documents))
+    print(f"documents {count} sha256 {whole.hexdigest()}")
+    return count > 0
+
+
 def middle(db):
     """Collection and whole document of the packet in the middle."""
     for name in daily(db, "packets"):
@@ -417,6 +433,7 @@ def main():
         "pcap": lambda: pcap(db, rest),
         "segments": lambda: segments(db, *rest),
         "days": lambda: days(db),
+        "fingerprint": lambda: fingerprint(db),
         "remove": lambda: remove(db),
         "double": lambda: double(db),
     }
