@@ -352,7 +352,7 @@ static bool has_bytes(const char *text, const uint8_t *bytes, unsigned n)
 			used += (size_t)snprintf(piece + used, sizeof(piece) - used, "%s %02x", j % 8 ? "" : " ", bytes[j]);
 		lines = lines && strstr(text, piece);
 	}
-	return n && lines;
+	return lines; /* an empty frame has none */
 }
 
 #define HAS_INT32(where) has_number(text, (int64_t)(where))
@@ -374,7 +374,9 @@ static unsigned count_fields(const char *name, const char *text, const struct pa
 #define F(id, field, bson, where, tshark, meaning)                                                                     \
 	if (packet_has(p, PKT_##id) && PKT_##id != PKT_DIR && PKT_##id != PKT_SIDE) {                                  \
 		n++;                                                                                                   \
-		if (PKT_##id == PKT_NS ? !strstr(text, ".123456789") : !HAS_##bson(where)) {                           \
+		if (PKT_##id == PKT_NS		    ? !strstr(text, ".123456789")                                      \
+		    : PKT_##id % 64 == PKT_SACK && PKT_##id < 192 ? !strstr(text, "sackOK")                            \
+								    : !HAS_##bson(where)) {                            \
 			print_error("%s: %s is not in its tree\n", name, #field);                                      \
 			++*missing;                                                                                    \
 		}                                                                                                      \
@@ -416,6 +418,48 @@ static void every_field_is_in_the_tree(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(golden); i++)
 		check_kind(&golden[i], &seen, &wrong);
 	printf("# %u fields of %zu packets are in their trees\n", seen, KINDS + ARRAY_SIZE(golden));
+	assert_int_equal(wrong, 0);
+}
+
+/* What comes from a wire is anything. The same frames in each run. */
+static void damaged_frames(void **state)
+{
+	static char text[PRINT_TREE_MAX + 1];
+	const struct print_style style = {.iface = true, .side = true, .color = true};
+	uint64_t random = 0x9e3779b97f4a7c15;
+	unsigned wrong = 0, seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 60000 && wrong < 10; i++) {
+		const struct kind *kind = i % 2 ? &golden[i / 2 % ARRAY_SIZE(golden)] : &kinds_all[i / 2 % KINDS];
+		struct frame f = kind_frame(kind);
+		struct native_slot slot;
+		struct rec_head *head;
+		struct packet p;
+		struct print_packet print = {.packet = &p, .wall = WALL, .iface = "eth0", .number = i};
+		uint32_t have;
+
+		for (unsigned n = 1 + i % 5; n--;) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			f.bytes[(random >> 33) % (f.len < 160 ? f.len : 160)] ^= (uint8_t)(1u << (random >> 60 & 7));
+		}
+		have = i % 3 ? f.len : (uint32_t)((random >> 40) % (f.len + 1));
+		head = native_record(&slot, f.bytes, have, have > 60 && i % 7 == 0 ? f.len : have, WALL, 0);
+		packet_decode(&p, head, (const uint8_t *)(head + 1));
+		print.bytes = (const uint8_t *)(head + 1);
+		print.cap_len = head->cap_len;
+		assert_true(print_line(text, &print, &style) <= PRINT_LINE_MAX);
+		text[print_tree(text, &print, &(struct print_style){.iface = true})] = 0;
+		seen += count_fields(kind->name, text, &p, &wrong);
+		if (strstr(text, "  Other ")) {
+			print_error("%s, damaged: no layer claims some of its fields\n%s", kind->name, text);
+			wrong++;
+		}
+		for (const char *c = text; *c; c++)
+			if (*c != '\n' && (*c < 0x20 || *c > 0x7e))
+				fail_msg("%s: byte 0x%02x", kind->name, (unsigned char)*c);
+	}
+	printf("# %u fields of damaged packets are in their trees\n", seen);
 	assert_int_equal(wrong, 0);
 }
 
@@ -539,6 +583,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_as_it_was_looked_at),
 		cmocka_unit_test(every_field_is_in_the_tree),
+		cmocka_unit_test(damaged_frames),
 		cmocka_unit_test(an_unclaimed_field_is_listed),
 		cmocka_unit_test(names_are_escaped),
 		cmocka_unit_test(colours_are_only_colours),
