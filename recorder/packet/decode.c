@@ -112,8 +112,7 @@ static __attribute__((noinline)) void decode_other_l4(struct packet *p, unsigned
 	case WIRE_IPIP:
 	case WIRE_6IN4:
 		if (w == OUTER && c->left)
-			decode_stack(p, INNER, c,
-				     p->outer.key.proto == WIRE_IPIP ? WIRE_ETYPE_IPV4 : WIRE_ETYPE_IPV6);
+			decode_stack(p, INNER, c, p->outer.key.proto == WIRE_IPIP ? WIRE_ETYPE_IPV4 : WIRE_ETYPE_IPV6);
 		break;
 	}
 }

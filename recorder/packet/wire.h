@@ -11,7 +11,7 @@
 enum {
 	WIRE_ETH_LEN = 14,
 	WIRE_TAG_LEN = 4,
-	WIRE_TAGS = 4,	     /* VLAN tags that are followed; fields hold 2 */
+	WIRE_TAGS = 4,	       /* VLAN tags that are followed; fields hold 2 */
 	WIRE_ETYPE_MIN = 1536, /* below: a length, IEEE 802.3 */
 	WIRE_SNAP_LEN = 5,
 	WIRE_PPPOE_LEN = 8,
@@ -141,12 +141,12 @@ enum wire_icmp {
 static inline enum wire_icmp wire_icmp(unsigned proto, unsigned type)
 {
 	if (proto == WIRE_ICMPV6)
-		return type >= 1 && type <= 4			      ? WIRE_ICMP_QUOTE
-		       : type == 135 || type == 136		      ? WIRE_ICMP_TARGET
-		       : type >= 130 && type <= 132		      ? WIRE_ICMP_TARGET
-		       : type == 134				      ? WIRE_ICMP_ROUTER
-		       : type == 137				      ? WIRE_ICMP_REDIRECT
-								      : WIRE_ICMP_NOTHING;
+		return type >= 1 && type <= 4	    ? WIRE_ICMP_QUOTE
+		       : type == 135 || type == 136 ? WIRE_ICMP_TARGET
+		       : type >= 130 && type <= 132 ? WIRE_ICMP_TARGET
+		       : type == 134		    ? WIRE_ICMP_ROUTER
+		       : type == 137		    ? WIRE_ICMP_REDIRECT
+						    : WIRE_ICMP_NOTHING;
 	return type == 3 || type == 4 || type == 5 || type == 11 || type == 12 ? WIRE_ICMP_QUOTE
 	       : type == 13 || type == 14				       ? WIRE_ICMP_TIMES
 	       : type == 17 || type == 18				       ? WIRE_ICMP_MASK
@@ -219,7 +219,7 @@ static inline unsigned wire_gre_length(unsigned flags)
 /* Bytes of an SCTP chunk's fixed part behind its head; 0 where its length does not have them. */
 static inline unsigned wire_chunk_length(unsigned type, unsigned length)
 {
-	unsigned fixed = type == WIRE_CHUNK_DATA || type == WIRE_CHUNK_SACK	      ? 12
+	unsigned fixed = type == WIRE_CHUNK_DATA || type == WIRE_CHUNK_SACK	  ? 12
 			 : type == WIRE_CHUNK_INIT || type == WIRE_CHUNK_INIT_ACK ? 16
 			 : type == WIRE_CHUNK_SHUTDOWN				  ? 4
 										  : 0;
