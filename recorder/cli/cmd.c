@@ -30,6 +30,14 @@ bool cmd_has_database(const struct settings *settings)
 	return false;
 }
 
+bool cmd_has_target(const struct settings *settings)
+{
+	if (settings->mongo || settings->write)
+		return true;
+	cmd_fail(EXIT_USAGE, "no database is named and no file: --mongo URI, --mongo-file FILE or XDP_RECORDER_MONGO, or --write FILE");
+	return false;
+}
+
 bool cmd_user_exists(const char *user)
 {
 	return getpwnam(user) != NULL;

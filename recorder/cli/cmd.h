@@ -27,6 +27,8 @@ int cmd_fail(int status, const char *format, ...) __attribute__((format(printf, 
 
 /* `mongo` or the message that none was given. */
 bool cmd_has_database(const struct settings *settings);
+/* The same, for what can also go to a file: a database or --write. */
+bool cmd_has_target(const struct settings *settings);
 
 /* The user of -Z is known. */
 bool cmd_user_exists(const char *user);

@@ -54,7 +54,7 @@ int cmd_record(const struct settings *settings)
 	} else if (!interfaces_exist(&settings->interfaces)) {
 		return EXIT_FAILED;
 	}
-	if (!cmd_has_database(settings))
+	if (!cmd_has_target(settings))
 		return EXIT_USAGE;
 	if (!cmd_user_exists(settings->user))
 		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",

@@ -280,6 +280,20 @@ static void print_capture(FILE *out, const bson_t *capture, const bson_t *before
 	}
 }
 
+static void print_file(FILE *out, const bson_t *now, const char *red, const char *green, const char *off)
+{
+	const char *state = text_of(now, "file.state");
+	uint64_t bytes = 0, packets = 0;
+	char text[2][32];
+
+	if (!*state)
+		return;
+	integer_of(now, "file.bytes", &bytes);
+	integer_of(now, "file.packets", &packets);
+	fprintf(out, "file      %s%s%s, %s (%s), %s bytes, %s packets by this process\n", !strcmp(state, "ok") ? green : red, state,
+		off, text_of(now, "file.name"), text_of(now, "file.format"), grouped(bytes, text[0]), grouped(packets, text[1]));
+}
+
 static void print_head(FILE *out, const bson_t *now, const char *red, const char *green, const char *off)
 {
 	const char *state = text_of(now, "state"), *database = text_of(now, "database.state"),
@@ -307,6 +321,9 @@ static void print_head(FILE *out, const bson_t *now, const char *red, const char
 		fprintf(out, ", %s at %s, stored as %s\n", text_of(now, "database.name"), text_of(now, "database.uri"),
 			text_of(now, "storage"));
 	}
+	print_file(out, now, red, green, off);
+	if (!*problem)
+		problem = text_of(now, "file.problem");
 	if (*problem)
 		fprintf(out, "problem   %s%s%s\n", red, problem, off);
 }

@@ -72,8 +72,10 @@ void addresses_refresh(struct drainer *d)
 		d->retired = old;
 	}
 	d->ends = table;
-	if (d->sink)
-		mongo_sink_set_ends(d->sink, table);
+	if (d->mongo)
+		mongo_sink_set_ends(d->mongo, table);
+	if (d->file)
+		file_sink_set_ends(d->file, table);
 }
 
 void addresses_free(struct drainer *d)

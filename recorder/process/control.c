@@ -125,6 +125,23 @@ static void append_database(bson_t *to, const struct drainer *d)
 	bson_append_document_end(to, &part);
 }
 
+static void append_file(bson_t *to, const struct drainer *d)
+{
+	struct file_sink_counts counts;
+	bson_t part;
+
+	file_sink_counts(d->file, &counts);
+	bson_append_document_begin(to, "file", -1, &part);
+	bson_append_utf8(&part, "name", -1, d->settings->write, -1);
+	bson_append_utf8(&part, "format", -1, d->file_format == FILE_JSON ? "json" : "pcapng", -1);
+	bson_append_utf8(&part, "state", -1, counts.full ? "failing" : file_sink_reader_gone(d->file) ? "reader gone" : "ok", -1);
+	bson_append_int64(&part, "bytes", -1, (int64_t)counts.bytes);
+	bson_append_int64(&part, "packets", -1, (int64_t)counts.packets);
+	if (!d->db)
+		bson_append_utf8(&part, "problem", -1, d->problem, -1);
+	bson_append_document_end(to, &part);
+}
+
 static char *status_line(const struct drainer *d)
 {
 	bson_t doc = BSON_INITIALIZER, list, one;
@@ -143,8 +160,11 @@ static char *status_line(const struct drainer *d)
 	bson_append_utf8(&doc, "since", -1, text, -1);
 	bson_append_double(&doc, "uptime", -1, (double)(clock_boot_ns() - d->started_boot) / 1e9);
 	bson_append_utf8(&doc, "state", -1, drainer_state_name(d), -1);
-	bson_append_utf8(&doc, "storage", -1, "documents", -1);
-	append_database(&doc, d);
+	bson_append_utf8(&doc, "storage", -1, d->db ? "documents" : "none", -1);
+	if (d->db)
+		append_database(&doc, d);
+	if (d->file)
+		append_file(&doc, d);
 	bson_append_array_begin(&doc, "captures", -1, &list);
 	for (unsigned i = 0; i < d->nlanes; i++) {
 		snprintf(text, sizeof(text), "%u", i);

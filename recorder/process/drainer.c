@@ -3,7 +3,7 @@
  * The drainer's life.
  *
  *   keeper's messages (settings, descriptors) -> lanes opened, former recipes taken over
- *   -> worker: database opened, migrated, days prepared -> READY -> (keeper attaches) -> recording
+ *   -> worker: database (if there is one) opened, migrated, days prepared -> READY -> (keeper attaches) -> recording
  *   -> END: cut what is there, settle it, close the last second, say goodbye -> handles closed, loop empty, memory free
  *
  * Shutdown is always that order: stop producing, drain, flush, wait for the sink, close handles, uv_loop_close() == 0.
@@ -94,6 +94,7 @@ static void on_backstop(uv_timer_t *timer)
 
 	pipeline_tick(d);
 	check_count(d);
+	upstream_check_reader(d);
 }
 
 static void on_own_scan(uv_timer_t *timer)
@@ -183,7 +184,7 @@ static int open_handles(struct drainer *d)
 	d->handles_open = true;
 	uv_timer_start(&d->backstop, on_backstop, BACKSTOP_MS, BACKSTOP_MS);
 	uv_timer_start(&d->second, on_second, 1000, 1000);
-	if (db_ports(d->db, &port, 1)) {
+	if (d->db && db_ports(d->db, &port, 1)) {
 		uv_timer_start(&d->own_scan, on_own_scan, 1, OWN_SCAN_MS);
 		d->own_new.data = d;
 		uv_async_init(&d->loop, &d->own_new, on_own_new);
@@ -271,7 +272,7 @@ void drainer_check_end(struct drainer *d)
 {
 	if (d->state != DRAINER_ENDING || d->working)
 		return;
-	if (d->sink_ready && !db_cancelled(d->db)) {
+	if (d->sink_ready && !d->gave_up) {
 		if (!all_idle(d))
 			return;
 		if (!d->attached && !d->final_horizon) {
@@ -290,8 +291,7 @@ static void on_deadline(uv_timer_t *timer)
 	struct drainer *d = timer->data;
 
 	log_warn("time is up: what is not stored stays in the rings");
-	d->sink->cancel(d->sink);
-	db_cancel(d->db);
+	upstream_give_up(d);
 	drainer_check_end(d);
 }
 
@@ -304,7 +304,7 @@ static void end_begins(struct drainer *d, uint32_t seconds)
 	book_event(d, NULL, d->attached ? "leave" : "stop",
 		   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
 	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER && all_idle(d))
-		db_cancel(d->db); /* nothing to wait for */
+		upstream_give_up(d); /* nothing to wait for */
 	/* Capture goes on behind us: store what was there at this moment, the rest is the next process's. */
 	for (unsigned i = 0; d->attached && i < d->nlanes; i++)
 		for (unsigned r = 0; r < d->lanes[i].nrings; r++)
@@ -321,6 +321,8 @@ static void finish(struct drainer *d)
 	if (d->state == DRAINER_CLOSING)
 		return;
 	drainer_summary(d, &summary);
+	if (summary.complete && !d->attached)
+		upstream_end_file(d);
 	d->state = DRAINER_CLOSING;
 	link_send(d->link, LINK_ENDED, (uint32_t)d->exit_status, &summary, sizeof(summary), -1);
 	for (unsigned i = 0; i < d->nlanes; i++)
@@ -335,8 +337,7 @@ void drainer_fail(struct drainer *d)
 	d->exit_status = 1;
 	link_send(d->link, LINK_FAILED, 1, NULL, 0, -1);
 	d->state = DRAINER_ENDING;
-	if (d->db)
-		db_cancel(d->db);
+	upstream_give_up(d);
 	drainer_check_end(d);
 }
 
@@ -347,13 +348,13 @@ static void print_counters(const struct drainer *d)
 	struct link_summary s;
 
 	drainer_summary(d, &s);
-	log_at(LOG_INFO, "seen %llu, stored %llu, waiting %llu, filtered %llu, lost %llu; database %s, %.1f ms",
+	log_at(LOG_INFO, "seen %llu, stored %llu, waiting %llu, filtered %llu, lost %llu; %s %s, %.1f ms",
 	       (unsigned long long)s.term[REC_SEEN].packets, (unsigned long long)s.stored,
 	       (unsigned long long)s.waiting,
 	       (unsigned long long)(s.term[REC_FILTERED_OWN].packets + s.term[REC_FILTERED_EXPR].packets),
 	       (unsigned long long)(s.term[REC_LOST_RING_FULL].packets + s.term[REC_LOST_CONTENDED].packets +
 				    s.term[REC_LOST_NO_RING].packets + s.term[REC_LOST_UNREADABLE].packets),
-	       d->away_since ? "away" : "ok", (double)d->latency_ns / 1e6);
+	       d->db ? "database" : "file", d->away_since ? "away" : "ok", (double)d->latency_ns / 1e6);
 }
 
 static void reload(struct drainer *d, const struct link_message *message)
@@ -533,6 +534,10 @@ static int read_start(struct drainer *d)
 		case LINK_RING:
 			err = take_descriptor(d, message);
 			break;
+		case LINK_FILE:
+			d->file_fd = message->fd;
+			d->file_format = (enum file_format)message->arg;
+			break;
 		case LINK_START:
 			memcpy(d->sensor_id, message->payload, sizeof(d->sensor_id));
 			d->attached = message->arg & LINK_START_ATTACHED;
@@ -616,7 +621,7 @@ int drainer_main(int link)
 	if (!d)
 		return 1;
 	d->link = link;
-	d->control = d->step_fd = -1;
+	d->control = d->step_fd = d->file_fd = -1;
 	d->started_boot = clock_boot_ns();
 	d->started_wall = clock_wall_ns();
 	uv_loop_init(&d->loop);

@@ -6,7 +6,7 @@
  *   lane.c      one capture's memory: maps, rings, journal, takeover
  *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled
  *   book.c      the small documents: balance rows at each horizon, events
- *   upstream.c  the database: opening, the coming days, what it says
+ *   upstream.c  database and file: opening, the coming days, what they say
  *   addresses.c which addresses are ours
  *   own.c       the recorder's own connections, found among its sockets
  *   control.c   the status socket
@@ -26,6 +26,7 @@
 #include "recorder/ledger/balance.h"
 #include "recorder/ledger/journal.h"
 #include "recorder/process/link.h"
+#include "recorder/sink/file.h"
 #include "recorder/sink/mongo.h"
 #include "recorder/source/cut.h"
 
@@ -134,6 +135,8 @@ struct drainer {
 	int link;
 	int control;
 	int step_fd;
+	int file_fd; /* of --write, until the sink has it; -1: none */
+	enum file_format file_format;
 	struct settings *settings;
 	enum drainer_state state;
 	int exit_status;
@@ -148,10 +151,13 @@ struct drainer {
 	struct lane *lanes;
 	unsigned nlanes;
 
-	struct db *db;
+	struct db *db;		 /* NULL without --mongo, like days and mongo */
 	struct days *days;
 	struct migrations migrations;
-	struct sink *sink;
+	struct sink *mongo;
+	struct sink *file; /* NULL without --write */
+	struct sink *sink; /* the one of them that there is, or both as one */
+	bool gave_up;	   /* the sink was told to end: what is not stored stays in the rings */
 	struct ends_table *ends;
 	struct retired {
 		struct ends_table *table;
@@ -160,10 +166,10 @@ struct drainer {
 	uint32_t days_first, days_last; /* prepared */
 	unsigned days_age;              /* seconds since */
 	uint32_t days_wanted_first, days_wanted_last;
-	char problem[200];              /* newest from the database; empty when it keeps up */
+	char problem[200];              /* newest from the sink; empty when it keeps up */
 	enum db_result start_result;
 	uint64_t latency_ns;
-	uint64_t away_since; /* boot ns, 0: the database answers */
+	uint64_t away_since; /* boot ns, 0: the sink takes what it is given */
 	uint64_t started_boot;
 	int64_t started_wall;
 	uint64_t horizon; /* boot time of the newest one, 0: none */
@@ -208,6 +214,9 @@ void addresses_free(struct drainer *d);
 int upstream_open(struct drainer *d);
 void upstream_start(struct drainer *d);
 void upstream_check_days(struct drainer *d); /* today and tomorrow have their collections before their first packet */
+void upstream_give_up(struct drainer *d); /* calls under way return soon, nothing more is stored */
+void upstream_check_reader(struct drainer *d); /* a pipe that nobody reads any more ends the recording */
+void upstream_end_file(struct drainer *d);     /* the captures have ended: their counters */
 void upstream_close(struct drainer *d);
 void drainer_report(struct drainer *d, const struct sink_report *report, bool settled);
 

@@ -40,6 +40,7 @@ struct keeper {
 	struct captures captures;
 	uint8_t sensor_id[16];
 	int lock, control, signals, link;
+	int output; /* the file of --write, -1: none */
 	pid_t drainer;
 	bool ready, failed, ended, finishing_anew;
 	enum ending ending;
@@ -184,6 +185,11 @@ static bool any_resumed(const struct captures *captures)
 	return false;
 }
 
+static const char *where_to(const struct settings *settings)
+{
+	return !settings->write ? "--mongo URI" : settings->mongo ? "--mongo URI --write FILE" : "--write FILE";
+}
+
 /* Is everything stored, the pins can go. If not, they hold the only copy: they stay, and the next process stores it. */
 static void tidy(struct keeper *k)
 {
@@ -210,11 +216,12 @@ static void tidy(struct keeper *k)
 	k->status = 1;
 	if (!k->ended) {
 		log_error("the drainer ended without a word: what is in the rings is not stored and stays there; `xdp-recorder stop "
-			  "%s --mongo URI` stores it", name);
+			  "%s %s` stores it", name, where_to(k->settings));
 		return;
 	}
-	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s --mongo URI` stores them when the "
-		  "database is there", (unsigned long long)k->summary.waiting, name);
+	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when the %s "
+		  "is there", (unsigned long long)k->summary.waiting, name, where_to(k->settings),
+		  !k->settings->write ? "database" : k->settings->mongo ? "database or room on the disk" : "room on the disk");
 }
 
 /* ---- the drainer ------------------------------------------------------------------------------------------------ */
@@ -222,7 +229,7 @@ static void tidy(struct keeper *k)
 static int start_drainer(struct keeper *k)
 {
 	k->respawn_at = 0;
-	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->lock, k->sensor_id, k->ready, &k->drainer);
+	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->output, k->lock, k->sensor_id, k->ready, &k->drainer);
 	if (k->link >= 0)
 		return 0;
 	k->drainer = 0;
@@ -522,6 +529,15 @@ static void record(struct keeper *k, enum keeper_mode mode)
 	tidy(k);
 }
 
+/* Before anything is made: a file that cannot be written is the most likely mistake. */
+static int open_output(struct keeper *k)
+{
+	if (!k->settings->write || k->settings->detach)
+		return 0;
+	k->output = output_open(k->settings);
+	return k->output < 0 ? k->output : 0;
+}
+
 int keeper_run(const struct settings *settings, enum keeper_mode mode)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -530,14 +546,14 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 	if (!k)
 		return 1;
 	k->settings = settings;
-	k->lock = k->control = k->signals = k->link = -1;
+	k->lock = k->control = k->signals = k->link = k->output = -1;
 	log_set_level(settings_log_level(settings));
 	if (settings->test_clock && clock_inject(settings->test_clock)) {
 		log_error("--test-clock %s: %s", settings->test_clock, strerror(errno));
 		free(k);
 		return 1;
 	}
-	if (!take_lock(k) && !instance_mount_bpffs() && !read_sensor_id(settings->sensor, k->sensor_id) &&
+	if (!take_lock(k) && !open_output(k) && !instance_mount_bpffs() && !read_sensor_id(settings->sensor, k->sensor_id) &&
 	    !open_signals(k) && !captures_open(&k->captures, settings, &k->instance, mode == KEEPER_STOP)) {
 		for (unsigned i = 0; i < k->captures.n; i++)
 			for (unsigned side = 0; side < REC_SIDES; side++)
@@ -558,6 +574,8 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 		close(k->signals);
 	if (k->control >= 0)
 		close(k->control);
+	if (k->output >= 0)
+		close(k->output);
 	if (k->lock >= 0)
 		close(k->lock);
 	free(k);

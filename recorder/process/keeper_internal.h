@@ -4,6 +4,7 @@
  *
  *   keeper.c    life: the order of things, signals, the drainer's messages, the summary
  *   captures.c  an instance's captures: created, resumed, attached, detached, removed
+ *   output.c    the file of --write
  *   spawn.c     the drainer process: privileges dropped, descriptors handed over
  */
 #ifndef XDP_RECORDER_PROCESS_KEEPER_INTERNAL_H
@@ -16,6 +17,7 @@
 #include "recorder/cli/settings.h"
 #include "recorder/process/instance.h"
 #include "recorder/process/link.h"
+#include "recorder/sink/file.h"
 
 #define KEEPER_CAPTURES 32
 
@@ -45,16 +47,24 @@ void captures_own(struct captures *captures, const struct rec_own_key *key, bool
 /* All connections of a drainer that is gone. */
 void captures_forget_own(struct captures *captures);
 
+/* JSON lines for a name in .json, and for stdout with --json; else pcapng. */
+enum file_format output_format(const struct settings *settings);
+/*
+ * Opens the file of --write for reading and writing, made with mode 0600 where it is not there, and locks it (flock) against a second
+ * recorder. What is in it is the drainer's to judge. The descriptor, or -errno with a log line.
+ */
+int output_open(const struct settings *settings);
+
 /* The unprivileged user's ids from its name. 0 or -ENOENT with a log line. */
 int spawn_user(const char *name, uid_t *uid, gid_t *gid);
 /* For a child process: another user, no capability, no way to gain one. 0 or -errno: then go no further. */
 int spawn_drop_privileges(uid_t uid, gid_t gid);
 /*
- * Starts a drainer and hands it everything; it holds `lock` as well, so that nobody takes over while it lives. `again`: a former
+ * Starts a drainer and hands it everything, `file` (-1: none) is that of --write; it holds `lock` as well, so that nobody takes over while it lives. `again`: a former
  * one of this keeper's had reached the database: this one waits for it as long as it takes. Returns the link's
  * descriptor (non-blocking), or -errno with a log line.
  */
-int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int lock,
+int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int file, int lock,
 		  const uint8_t sensor_id[16], bool again, pid_t *pid);
 /* A listening status socket at `path`. -errno with a log line. */
 int spawn_control(const char *path, uid_t uid);

@@ -23,7 +23,7 @@ enum link_type {
 	LINK_CAPTURE,      /* struct link_capture: begins a capture */
 	LINK_MAP,          /* fd; arg: enum capture_map */
 	LINK_RING,         /* fd; arg: side << 16 | cpu */
-	LINK_FILE,         /* fd: the file of --write, opened by the keeper */
+	LINK_FILE,         /* fd: the file of --write, opened by the keeper; arg: enum file_format */
 	LINK_START,        /* everything is there; arg: LINK_START_*, payload: the sensor's id (16) */
 	/* keeper -> drainer, later */
 	LINK_ATTACHED,     /* arg: 1 attached, 0 capture has ended: no more packets will come */

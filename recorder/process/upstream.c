@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The drainer's database: opened, migrated and made ready for the day on a worker, and what it says while batches go there.
+ * Where the drainer's batches go: the database, opened, migrated and made ready for the day on a worker; the file; or both. And
+ * what they say while batches go there.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,16 +9,23 @@
 #include <unistd.h>
 
 #include "recorder/core/log.h"
+#include "recorder/core/util.h"
 #include "recorder/process/drainer.h"
+#include "recorder/sink/tee.h"
 
 #define AWAY_END_S 10
 
-/* ---- what the database says ----------------------------------------------------------------------------------- */
+/* ---- what the sink says --------------------------------------------------------------------------------------- */
+
+static const char *sink_words(const struct drainer *d)
+{
+	return !d->file ? "the database" : !d->db ? "the file" : "the database or the file";
+}
 
 static void away_begins(struct drainer *d, const char *problem)
 {
 	d->away_since = clock_boot_ns();
-	log_warn("the database does not take anything: %s; capture goes on", problem);
+	log_warn("%s does not take anything: %s; capture goes on", sink_words(d), problem);
 }
 
 static void away_ends(struct drainer *d)
@@ -25,7 +33,7 @@ static void away_ends(struct drainer *d)
 	char text[120];
 	double seconds = (double)(clock_boot_ns() - d->away_since) / 1e9;
 
-	snprintf(text, sizeof(text), "the database took nothing for %.1f s", seconds);
+	snprintf(text, sizeof(text), "%s took nothing for %.1f s", sink_words(d), seconds);
 	log_info("%s; it does again", text);
 	d->away_since = 0;
 	d->problem[0] = '\0';
@@ -48,7 +56,7 @@ void drainer_report(struct drainer *d, const struct sink_report *report, bool se
 	memcpy(d->problem, report->problem, sizeof(d->problem));
 	if (d->settings->on_outage == ON_OUTAGE_END && d->state == DRAINER_RECORDING && !d->enough_sent &&
 	    clock_boot_ns() - d->away_since > AWAY_END_S * NS_PER_SEC) {
-		log_error("the database has been away for %d s: %s; ending (--on-outage end)", AWAY_END_S, d->problem);
+		log_error("%s has been away for %d s: %s; ending (--on-outage end)", sink_words(d), AWAY_END_S, d->problem);
 		d->enough_sent = true;
 		d->exit_status = 1;
 		link_send(d->link, LINK_ENOUGH, 1, NULL, 0, -1);
@@ -68,7 +76,10 @@ static void start_work(uv_work_t *work)
 	struct db_problem problem = {0};
 	uint32_t today = clock_day(clock_wall_ns());
 
-	for (;;) {
+	d->days_first = today;
+	d->days_last = clock_next_day(today);
+	d->start_result = DB_OK;
+	while (d->db) {
 		/* Whether it is there is asked by itself: once it is, another recorder's migration may take its time. */
 		d->start_result = db_ping(d->db, &latency, &problem);
 		if (d->start_result == DB_OK)
@@ -89,8 +100,6 @@ static void start_work(uv_work_t *work)
 		}
 		usleep(250000);
 	}
-	d->days_first = today;
-	d->days_last = clock_next_day(today);
 }
 
 static void say_ready(struct drainer *d)
@@ -127,7 +136,7 @@ static void start_done(uv_work_t *work, int status)
 	drainer_check_end(d);
 }
 
-int upstream_open(struct drainer *d)
+static int open_database(struct drainer *d)
 {
 	struct db_problem problem;
 	struct db_options options = {
@@ -144,14 +153,88 @@ int upstream_open(struct drainer *d)
 		return -EINVAL;
 	}
 	d->days = days_new(d->db, &d->migrations, 0);
-	addresses_refresh(d);
 	sink = (struct mongo_sink_options){.db = d->db, .days = d->days, .ends = d->ends};
-	d->sink = d->days && d->ends ? mongo_sink_new(&sink) : NULL;
-	if (!d->sink) {
-		log_error("out of memory");
-		return -ENOMEM;
+	d->mongo = d->days ? mongo_sink_new(&sink) : NULL;
+	if (d->mongo)
+		return 0;
+	log_error("out of memory");
+	return -ENOMEM;
+}
+
+static int open_file(struct drainer *d)
+{
+	const struct file_sink_options options = {
+		.fd = TAKE_FD(d->file_fd),
+		.name = d->settings->write,
+		.format = d->file_format,
+		.filter = d->settings->filter,
+		.ends = d->ends,
+	};
+	struct file_problem problem;
+
+	d->file = file_sink_new(&options, &problem);
+	if (d->file)
+		return 0;
+	log_error("--write %s", problem.text);
+	return -EINVAL;
+}
+
+int upstream_open(struct drainer *d)
+{
+	int err;
+
+	addresses_refresh(d);
+	err = d->ends ? 0 : -ENOMEM;
+	if (!err && d->settings->mongo)
+		err = open_database(d);
+	if (!err && d->file_fd >= 0)
+		err = open_file(d);
+	if (err)
+		return err;
+	d->sink = d->mongo && d->file ? tee_sink_new(d->mongo, d->file) : d->mongo ? d->mongo : d->file;
+	if (d->sink)
+		return 0;
+	log_error("%s", d->mongo || d->file ? "out of memory" : "there is neither a database nor a file to write to");
+	return -EINVAL;
+}
+
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
+
+void upstream_check_reader(struct drainer *d)
+{
+	if (!d->file || d->enough_sent || !file_sink_reader_gone(d->file))
+		return;
+	log_info("--write %s: nobody reads it any more: the recording ends", d->settings->write);
+	d->enough_sent = true;
+	link_send(d->link, LINK_ENOUGH, 0, NULL, 0, -1);
+}
+
+static void end_capture_in_file(struct drainer *d, const struct lane *lane)
+{
+	struct file_statistics statistics = {.source = &lane->source, .wall = clock_wall_ns(), .stored = lane->stored.packets};
+	int err;
+
+	for (unsigned s = 0; s < REC_SIDES; s++) {
+		struct rec_count term[REC_TERMS];
+
+		if (!lane->sides[s].present)
+			continue;
+		balance_now(&lane->sides[s].balance, term);
+		statistics.received += term[REC_SEEN].packets;
+		statistics.filtered += term[REC_FILTERED_OWN].packets + term[REC_FILTERED_EXPR].packets;
+		for (unsigned t = REC_LOST_RING_FULL; t <= REC_LOST_UNREADABLE; t++)
+			statistics.dropped += term[t].packets;
 	}
-	return 0;
+	err = file_sink_statistics(d->file, &statistics);
+	if (err)
+		log_warn("--write %s: the counters of %s cannot be written at its end: %s", d->settings->write, lane->info.iface,
+			 strerror(-err));
+}
+
+void upstream_end_file(struct drainer *d)
+{
+	for (unsigned i = 0; d->file && i < d->nlanes; i++)
+		end_capture_in_file(d, &d->lanes[i]);
 }
 
 /* ---- coming days -------------------------------------------------------------------------------- */
@@ -210,11 +293,28 @@ void upstream_start(struct drainer *d)
 		say_ready(d);
 }
 
+void upstream_give_up(struct drainer *d)
+{
+	d->gave_up = true;
+	if (d->sink)
+		d->sink->cancel(d->sink);
+	if (d->db)
+		db_cancel(d->db);
+}
+
 void upstream_close(struct drainer *d)
 {
-	if (d->sink)
+	if (d->sink) {
 		d->sink->close(d->sink);
+	} else {
+		if (d->mongo)
+			d->mongo->close(d->mongo);
+		if (d->file)
+			d->file->close(d->file);
+	}
 	days_free(d->days);
 	migrations_free(&d->migrations);
 	db_close(d->db);
+	if (d->file_fd >= 0)
+		close(d->file_fd);
 }

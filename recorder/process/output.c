@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file of --write, opened by who has the rights to; the drainer gets the descriptor and never a path.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "recorder/core/log.h"
+#include "recorder/core/util.h"
+#include "recorder/process/keeper_internal.h"
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), n = strlen(end);
+
+	return len >= n && !strcmp(text + len - n, end);
+}
+
+enum file_format output_format(const struct settings *settings)
+{
+	bool json = !strcmp(settings->write, "-") ? settings->json : ends_with(settings->write, ".json");
+
+	return json ? FILE_JSON : FILE_PCAPNG;
+}
+
+/* stdout; where it is a file, opened once more for reading too, so that what is in it can be read back after a crash. */
+static int open_stdout(void)
+{
+	struct stat st;
+	int fd;
+
+	if (fstat(STDOUT_FILENO, &st)) {
+		log_error("--write -: there is no stdout: %s", strerror(errno));
+		return -EBADF;
+	}
+	fd = S_ISREG(st.st_mode) ? open("/proc/self/fd/1", O_RDWR | O_CLOEXEC) : -1;
+	if (fd < 0)
+		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0) {
+		log_error("--write -: stdout: %s", strerror(errno));
+		return -errno;
+	}
+	return fd;
+}
+
+int output_open(const struct settings *settings)
+{
+	CLEANUP_CLOSE int fd = -1;
+	struct stat st;
+
+	if (!strcmp(settings->write, "-"))
+		fd = open_stdout();
+	else
+		fd = open(settings->write, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+	if (fd < 0) {
+		if (strcmp(settings->write, "-"))
+			log_error("--write %s: %s", settings->write, strerror(errno));
+		return -EIO;
+	}
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !flock(fd, LOCK_EX | LOCK_NB))
+		return TAKE_FD(fd);
+	log_error("--write %s: another recorder writes it; name another file", settings->write);
+	return -EBUSY;
+}
