@@ -404,7 +404,8 @@ int capture_upgrade(struct capture *c, const struct filter *filter, struct captu
 			r = program_load(c, side, (enum mode)c->meta->side[side].mode, &s->vlan, &s->prog, &s->id, err);
 	}
 	if (r) {
-		c->filter = before;
+		if (c->meta->filter_changing || strcmp(c->meta->filter, filter_text(filter)))
+			c->filter = before;
 		goto out;
 	}
 	__atomic_store_n(&c->meta->filter_changing, 1, __ATOMIC_SEQ_CST);
