@@ -12,10 +12,10 @@ int cmd_print(const struct settings *settings)
 
 	/* -v asks for the tree here, not for messages. */
 	log_set_level(settings->quiet ? LOG_WARNING : (enum log_level)settings->log_level);
-	if (!settings->read == !settings->interfaces.count)
-		return cmd_fail(EXIT_USAGE, settings->read ? "-i and -r exclude each other: packets come from an interface or a file"
-							   : "where shall packets come from? -i IF (`xdp-recorder -D` lists them), or "
-							     "-r FILE");
+	if (settings->read && settings->interfaces.count)
+		return cmd_fail(EXIT_USAGE, "-i and -r exclude each other: packets come from an interface or a file");
+	if (!settings->read && !settings->interfaces.count)
+		return cmd_fail(EXIT_USAGE, "where shall packets come from? -i IF (`xdp-recorder -D` lists them), or -r FILE");
 	if (settings->json && settings->verbose)
 		return cmd_fail(EXIT_USAGE, "--json and -v exclude each other: a JSON line has all fields");
 	if (settings->filter && filter_compile(&filter, settings->filter, &error))

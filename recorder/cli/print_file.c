@@ -55,7 +55,11 @@ static int put(struct reading *r, const struct savefile_packet *packet)
 {
 	const struct savefile_interface *interface = savefile_interface(r->file, packet->interface);
 	struct native_slot slot;
-	struct printer_packet out = {.wall = packet->wall, .iface = interface->name, .side_known = packet->direction != 0};
+	struct printer_packet out = {
+		.wall = packet->wall,
+		.iface = interface->name,
+		.side_known = packet->direction != 0,
+	};
 	struct rec_head *head;
 
 	if (interface->linktype != SAVEFILE_ETHERNET) {

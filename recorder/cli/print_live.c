@@ -241,11 +241,11 @@ int print_live(const struct settings *settings, const struct filter *filter)
 	int status;
 
 	if (settings->interfaces.count > RINGS_CAPTURES)
-		return cmd_fail(EXIT_USAGE, "%zu interfaces are named: at most %u can be printed at once", settings->interfaces.count,
-				RINGS_CAPTURES);
+		return cmd_fail(EXIT_USAGE, "%zu interfaces are named: at most %u can be printed at once",
+				settings->interfaces.count, RINGS_CAPTURES);
 	if (capture_missing_caps(caps, sizeof(caps)))
-		return cmd_fail(EXIT_FAILED, "printing an interface needs more rights: %s is missing; run it as root, or read a file "
-					     "with -r",
+		return cmd_fail(EXIT_FAILED,
+				"printing an interface needs more rights: %s is missing; run it as root, or read a file with -r",
 				caps);
 	if (spawn_user(settings->user, &uid, &gid))
 		return EXIT_FAILED;

@@ -32,13 +32,14 @@ static void put_quote(struct print *l)
 	out_char(&l->out, ' ');
 	line_proto(l, p->quote.key.proto);
 	if (print_has(p, QUOTE, PKT_ICMP_TYPE)) {
-		const char *name = p->quote.key.proto == PROTO_ICMPV6 ? name_icmp6(p->quote.icmp_type) : name_icmp(p->quote.icmp_type);
+		uint8_t type = p->quote.icmp_type;
+		const char *name = p->quote.key.proto == PROTO_ICMPV6 ? name_icmp6(type) : name_icmp(type);
 
 		out_char(&l->out, ' ');
 		if (name)
 			out_text(&l->out, name);
 		else
-			out_number(&l->out, p->quote.icmp_type);
+			out_number(&l->out, type);
 	}
 	if (print_has(p, QUOTE, PKT_ICMP_ID))
 		line_number(l, "id", p->quote.icmp_id);

@@ -122,6 +122,8 @@ void tree_bytes(struct print *t, unsigned field, const char *label, const struct
 
 /* ---- tree_stack.c ---- */
 void tree_stack(struct print *t, unsigned s);
+/* The MPLS label stack. */
+void tree_labels(struct print *t);
 
 /* ---- tree_upper.c ---- */
 void tree_upper(struct print *t, unsigned s);

@@ -229,7 +229,7 @@ static void put_extensions(struct print *l, unsigned s)
 			out_text(&l->out, name);
 		else
 			out_number(&l->out, st->nxt);
-		out_char(&l->out, ' ');
+		out_text(&l->out, ", ");
 	}
 	if (ah) {
 		out_text(&l->out, "AH spi ");

@@ -90,7 +90,7 @@ static void put_llc(struct print *t)
 	tree_hex_code(t, PKT_PID, "protocol", o->pid, 4, name_pid(o->oui, o->pid));
 }
 
-static void put_mpls(struct print *t)
+void tree_labels(struct print *t)
 {
 	unsigned n = print_mpls_count(t->p);
 
@@ -147,7 +147,7 @@ static void put_carriers(struct print *t, unsigned s)
 	if (etype == ETYPE_PPPOE && unshown(t, PKT_PPPOE))
 		put_pppoe(t);
 	if ((etype == ETYPE_MPLS || etype == ETYPE_MPLS_MULTICAST) && unshown(t, PKT_MPLS))
-		put_mpls(t);
+		tree_labels(t);
 }
 
 static void put_arp(struct print *t, unsigned s)

@@ -328,6 +328,8 @@ static void put_gre(struct print *t)
 	}
 	tree_number(t, PKT_GRE_SEQ, "sequence", o->gre_seq, "");
 	tree_number(t, PKT_GRE_ACK, "acknowledgement", o->gre_ack, "");
+	if (!t->p->has[INNER]) /* else they stand in front of the inner packet */
+		tree_labels(t);
 }
 
 static void put_geneve_options(struct print *t)
