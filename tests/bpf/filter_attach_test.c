@@ -69,13 +69,18 @@ static int no_veth(void **state)
 	return 0;
 }
 
+/* Frames seen; waits for the number, and until each of them has its other term (SEEN is counted first). */
 static uint64_t settled(struct lab_capture *l, enum rec_side side, uint64_t expected)
 {
 	uint64_t n = 0;
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 400; i++) {
+		uint64_t others = 0;
+
+		for (enum rec_term t = REC_PUBLISHED; t <= REC_LOST_UNREADABLE; t++)
+			others += t == REC_LOST_CONTENDED ? 0 : lab_term(l, side, t).packets;
 		n = lab_term(l, side, REC_SEEN).packets;
-		if (n == expected)
+		if (n == expected && others == n)
 			break;
 		usleep(5000);
 	}
@@ -246,9 +251,11 @@ static void changed_live(void **state)
 				s->packets += traffic_send(to, &udp, 10) + traffic_send(to, &tcp, 10);
 			_exit(0);
 		}
-		for (unsigned n = 1; n <= CHANGES; n++)
+		for (unsigned n = 1; n <= CHANGES; n++) {
 			if (capture_upgrade(c, kinds[n % 3], &l.err))
 				fail_msg("%s: %s", ways[i].name, l.err.text);
+			lab_drain(&l);
+		}
 		__atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
 		waitpid(child, NULL, 0);
 		all = settled(&l, REC_RX, s->packets);

@@ -19,7 +19,7 @@
 #include "tests/bpf/oracle.h"
 #include "tests/bpf/pcaps.h"
 
-#define SAMPLE 2000u   /* packets for each expression and program, of those that the captures have */
+#define SAMPLE 700u   /* packets for each expression and program, of those that the captures have */
 #define LONGEST 3000u  /* bytes of a packet; longer ones are cut, their first 256 are what matters */
 #define SHORTEST 14u   /* BPF_PROG_RUN refuses shorter ones */
 #define PROGRAMS 300u  /* at random */
