@@ -311,7 +311,8 @@ static void put_extensions(struct print *t, unsigned s)
 
 static void put_ah(struct print *t, unsigned s)
 {
-	if (!print_has(t->p, s, PKT_NXT))
+	/* without nxt: an AH that is cut off, of which the fields stand alone */
+	if (!print_has(t->p, s, PKT_NXT) && print_stack(t->p, s)->key.proto != PROTO_AH)
 		return;
 	tree_hex(t, PKT_AH_SPI, "AH SPI", t->p->other.ah_spi, 8);
 	tree_number(t, PKT_AH_SEQ, "AH sequence", t->p->other.ah_seq, "");

@@ -15,7 +15,8 @@ struct made {
 
 static inline void made_bytes(struct made *m, const void *p, size_t n)
 {
-	memcpy(m->bytes + m->len, p, n);
+	if (n)
+		memcpy(m->bytes + m->len, p, n);
 	m->len += n;
 }
 
