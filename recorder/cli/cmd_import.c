@@ -24,6 +24,11 @@ static void on_progress(void *arg, const struct import_progress *now)
 			      now->packets);
 }
 
+static void on_clear(void *arg)
+{
+	progress_clear(&((struct screen *)arg)->progress);
+}
+
 /* "2019-02-03T04:05:06.123456789Z" */
 static const char *time_text(char out[40], int64_t wall)
 {
@@ -73,7 +78,7 @@ static void on_result(void *arg, const struct import_result *r)
 int cmd_import(const struct settings *settings)
 {
 	struct screen screen = {.quiet = settings->quiet};
-	struct import_view view = {&screen, on_progress, on_result};
+	struct import_view view = {&screen, on_progress, on_clear, on_result};
 	char caps[200];
 	bool done;
 

@@ -105,6 +105,7 @@ static bool import_and_tell(struct import_file *file)
 	int err = import_one(file);
 
 	import_unlock(file->import, file);
+	view->clear(view->arg);
 	if (file->problem[0])
 		log_error("%s", file->problem);
 	else if (!err && file->torn)

@@ -48,6 +48,7 @@ struct import_progress {
 struct import_view {
 	void *arg;
 	void (*progress)(void *arg, const struct import_progress *progress);
+	void (*clear)(void *arg); /* a line is about to be logged */
 	void (*result)(void *arg, const struct import_result *result);
 };
 

@@ -9,7 +9,7 @@
 #define TRY_AGAIN_MS 500u
 
 struct import_request *import_request_new(struct import_file *file,
-			    enum db_result (*ask)(struct import_request *request, struct db_problem *problem))
+					  enum db_result (*ask)(struct import_request *request, struct db_problem *problem))
 {
 	struct import_request *request = calloc(1, sizeof(*request));
 
@@ -91,8 +91,10 @@ int import_insist(struct import_file *file, struct import_request **requests, un
 			err = -EIO;
 		} else {
 			/* Making a year's collections may take longer than one call has. */
-			if (++tries > 1)
+			if (++tries > 1) {
+				file->import->view->clear(file->import->view->arg);
 				log_limited(&limit, 10, LOG_WARNING, "%s; trying again", bad->problem.text);
+			}
 			import_pause(file->import, TRY_AGAIN_MS);
 		}
 	}

@@ -179,9 +179,11 @@ static void write_done(uv_work_t *work, int status)
 	flight->state = IMPORT_WAITING;
 	if (flight->outcome == SINK_ENDED || flight->file->import->cancelled)
 		return;
-	if (report->problem[0] && !report->waiting)
+	if (report->problem[0] && !report->waiting) {
+		flight->file->import->view->clear(flight->file->import->view->arg);
 		log_limited(&limit, 10, LOG_WARNING, "the database does not take anything: %s; trying again",
 			    report->problem);
+	}
 	uv_timer_start(&flight->again, write_again,
 		       report->again_ns > now ? (report->again_ns - now) / 1000000 + 1 : 1, 0);
 }

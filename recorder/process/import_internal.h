@@ -187,12 +187,11 @@ struct import_request {
 };
 /* NULL with file->problem: out of memory. */
 struct import_request *import_request_new(struct import_file *file,
-			    enum db_result (*ask)(struct import_request *request, struct db_problem *problem));
+					  enum db_result (*ask)(struct import_request *request, struct db_problem *problem));
 /* Asks until all are answered. Frees them. 0; -ECANCELED; -EIO with file->problem. */
 int import_insist(struct import_file *file, struct import_request **requests, unsigned n);
 
-/* import_book.c. Each: 0; -errno with file->problem set; -ECANCELED. */
-/* Said. */
+/* import_book.c. Each: 0; -errno with file->problem set; -ECANCELED. The first says it. */
 int import_database_open(struct import *import);
 void import_database_close(struct import *import);
 int import_look_up(struct import_file *file); /* begun, complete, known */
