@@ -59,7 +59,7 @@ static void spell_commands(unsigned commands, char *out, size_t size)
 {
 	char words[80] = "";
 
-	for (unsigned bit = SETTINGS_RECORD; bit <= SETTINGS_STOP; bit <<= 1)
+	for (unsigned bit = SETTINGS_RECORD; bit <= SETTINGS_PRINT; bit <<= 1)
 		if (commands & bit)
 			snprintf(words + strlen(words), sizeof(words) - strlen(words), "%s%s", words[0] ? "|" : "",
 				 setting_command((enum settings_command)bit));
