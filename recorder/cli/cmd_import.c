@@ -6,7 +6,7 @@
 #include "recorder/capture/capture.h"
 #include "recorder/cli/progress.h"
 #include "recorder/core/clock.h"
-#include "recorder/process/import.h"
+#include "recorder/import/import.h"
 
 struct screen {
 	struct progress progress;

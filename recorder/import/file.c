@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A file: opened, and read once for its identity and its faults before anything of it is stored. */
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

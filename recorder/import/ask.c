@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "recorder/core/log.h"
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #define TRY_AGAIN_MS 500u
 

@@ -5,7 +5,7 @@
  * Files are opened and the program is loaded with the rights of who called; what is in the files is looked at without
  * them. BPF_PROG_RUN goes through bpf(2), for which CAP_BPF is kept; it gives no access to anything of the host's.
  */
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * import_internal.h - the import's parts.
+ * internal.h - the import's parts.
  *
- *   import.c         the order of things: files opened, privileges dropped, database opened, one file after the other
- *   import_file.c    a file: opened, read once for its identity and its faults
- *   import_form.c    packets -> records -> batches, by what is in the file alone
- *   import_flight.c  batches on their way: prepared and written on workers, in number order of their chain
- *   import_rows.c    what became of each second
- *   import_ask.c     questions to the database, until they are answered
- *   import_book.c    what the database knows of this import already; events, sensor, balance
- *   import_rights.c  who this process is; one import of a file at a time
+ *   import.c  the order of things: files opened, privileges dropped, database opened, one file after the other
+ *   file.c    a file: opened, read once for its identity and its faults
+ *   form.c    packets -> records -> batches, by what is in the file alone
+ *   flight.c  batches on their way: prepared and written on workers, in number order of their chain
+ *   rows.c    what became of each second
+ *   ask.c     questions to the database, until they are answered
+ *   book.c    what the database knows of this import already; events, sensor, balance
+ *   rights.c  who this process is; one import of a file at a time
  *
  * One thread, the loop's, has everything; workers get a flight or a call and return it.
  */
-#ifndef XDP_RECORDER_PROCESS_IMPORT_INTERNAL_H
-#define XDP_RECORDER_PROCESS_IMPORT_INTERNAL_H
+#ifndef XDP_RECORDER_IMPORT_INTERNAL_H
+#define XDP_RECORDER_IMPORT_INTERNAL_H
 
 #include <openssl/evp.h>
 #include <uv.h>
 
 #include "recorder/capture/run.h"
-#include "recorder/process/import.h"
+#include "recorder/import/import.h"
 #include "recorder/sink/mongo.h"
 #include "recorder/source/savefile.h"
 
 /* Part of the captures' ids: a change of how batches are cut makes other captures. */
 #define IMPORT_VERSION 1u
 #define IMPORT_BATCH 4096u  /* packets, at most */
-#define IMPORT_FLIGHTS 8u   /* batches on their way: see import_flight.c for what follows from it */
-#define IMPORT_OPEN_MOST 64u /* batches being filled: one for each interface and year, see import_form.c */
+#define IMPORT_FLIGHTS 8u   /* batches on their way: see flight.c for what follows from it */
+#define IMPORT_OPEN_MOST 64u /* batches being filled: one for each interface and year, see form.c */
 #define HASH_LEN 32
 
 struct import_rows;
@@ -117,7 +117,7 @@ struct import_flight {
 	struct sink_report report;
 };
 
-/* import_rights.c */
+/* rights.c */
 /* Only CAP_BPF is kept (`bpf`), or nothing; the user becomes -Z's when root. 0 or -errno, said. */
 int import_drop_rights(const struct settings *settings, bool bpf);
 /* Before rights are dropped. -1 when this user may not; that is no error. */
@@ -126,7 +126,7 @@ int import_lock_dir(const struct settings *settings);
 int import_lock(const struct import *import, const struct import_file *file, char *problem, size_t size);
 void import_unlock(const struct import *import, struct import_file *file);
 
-/* import_file.c */
+/* file.c */
 /* Opens it; what cannot be read twice is copied to a temporary file (by import_file_read). 0 or -errno, said. */
 int import_file_open(struct import_file *file, struct import *import, const char *path);
 /* The first pass: hash, ids, link types, counts. 0 or -errno, said; -ECANCELED when a signal came. */
@@ -136,11 +136,11 @@ int import_file_rewind(const struct import_file *file, struct savefile **savefil
 void import_file_close(struct import_file *file);
 void import_say(struct import_file *file, bool reading, uint64_t done, uint64_t packets, bool now);
 
-/* import_form.c */
+/* form.c */
 /* The second pass, up to the last batch on its way. 0; -errno, said; -ECANCELED. */
 int import_form(struct import_file *file);
 
-/* import_flight.c */
+/* flight.c */
 /* Takes the batch and its arena over. */
 void import_launch(struct import_file *file, struct import_capture *capture, struct batch *batch, uint8_t *arena);
 /* Turns the loop until there is room for another (`all`: until none is on its way), or it cannot go on. */
@@ -154,7 +154,7 @@ void import_on_worker(struct import *import, void (*call)(void *arg), void *arg)
 /* A signal came, or it cannot go on. */
 bool import_ends(const struct import_file *file);
 
-/* import_rows.c */
+/* rows.c */
 struct import_rows *import_rows_new(void);
 void import_rows_free(struct import_rows *rows);
 /* 0 or -ENOMEM. */
@@ -169,7 +169,7 @@ struct import_row {
 /* Ascending by year, capture, side, second; ends the adding. Returns the end. */
 const struct import_row *import_rows_sorted(struct import_rows *rows, const struct import_row **sorted);
 
-/* import_ask.c */
+/* ask.c */
 #define IMPORT_REQUEST 1000u /* documents, at most */
 /* One question or write, done by a worker. */
 struct import_request {
@@ -191,7 +191,7 @@ struct import_request *import_request_new(struct import_file *file,
 /* Asks until all are answered. Frees them. 0; -ECANCELED; -EIO with file->problem. */
 int import_insist(struct import_file *file, struct import_request **requests, unsigned n);
 
-/* import_book.c. Each: 0; -errno with file->problem set; -ECANCELED. The first says it. */
+/* book.c. Each: 0; -errno with file->problem set; -ECANCELED. The first says it. */
 int import_database_open(struct import *import);
 void import_database_close(struct import *import);
 int import_look_up(struct import_file *file); /* begun, complete, known */

@@ -10,7 +10,7 @@
  * Boot time is wall time: the clock pair is {0, 0}. A time before 1970 is the same 64 bits, signed: whoever adds the
  * pair's offset gets it back, and no batch holds times of both sides of 1970.
  */
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  * end come the balance and an event of kind `imported`. All their _ids follow from the file, and none of them changes:
  * an import that goes on keeps the sensor's name of the one that began.
  */
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #include <errno.h>
 #include <stdio.h>

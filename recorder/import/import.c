@@ -8,7 +8,7 @@
  *   each file: read once (hash, faults, counts); locked; what the database knows of it; read again, batches written;
  *   balance and event written
  */
-#include "recorder/process/import.h"
+#include "recorder/import/import.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,7 +17,7 @@
 
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #define STOP_MS 10000u /* what is on its way when a signal comes has so long */
 

@@ -3,7 +3,7 @@
  * What became of the packets of each second: a hash table, since a file's packets need not be in order of time. Memory is
  * bounded by the file: one cell for each second in which there is a packet.
  */
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
  * sent: of the batches on their way at once, which are at most IMPORT_FLIGHTS in a row, one at least was not above N + 1.
  * The others are `attempted`: the sink reads back first.
  */
-#include "recorder/process/import_internal.h"
+#include "recorder/import/internal.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
  * Exactly once: a capture's id is made from the file's bytes, and batches are cut by what is in the file alone, so an import
  * that was interrupted, or is done once more, forms the same batches and adds what is missing.
  */
-#ifndef XDP_RECORDER_PROCESS_IMPORT_H
-#define XDP_RECORDER_PROCESS_IMPORT_H
+#ifndef XDP_RECORDER_IMPORT_H
+#define XDP_RECORDER_IMPORT_H
 
 #include <stdbool.h>
 #include <stdint.h>
