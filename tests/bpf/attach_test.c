@@ -808,7 +808,8 @@ static void names_and_sizes(void **state)
 	}
 }
 
-int main(void)
+/* attach_test [NAME]: one test, or all */
+int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, veth, no_veth)
 	const struct CMUnitTest tests[] = {
@@ -824,6 +825,8 @@ int main(void)
 	link = bpf_link_create(prog, 1, (enum bpf_attach_type)REC_BPF_TCX_INGRESS, NULL);
 	has_tcx = link >= 0;
 	close(link), close(prog);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	lab_end(&lab);
 	return r;

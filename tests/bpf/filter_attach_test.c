@@ -480,7 +480,8 @@ static void promiscuous_while_open(void **state)
 	assert_false(promiscuous());
 }
 
-int main(void)
+/* filter_attach_test [NAME]: one test, or all */
+int main(int argc, char **argv)
 {
 #define LIVE(name) cmocka_unit_test_setup_teardown(name, veth, no_veth)
 	const struct CMUnitTest tests[] = {
@@ -495,6 +496,8 @@ int main(void)
 	frame_eth(&udp, 0x0800), frame_ip4(&udp, 17, 0), frame_udp(&udp, 1000, 53), frame_fill(&udp, 80), frame_end(&udp);
 	tcp = frame_begin();
 	frame_eth(&tcp, 0x0800), frame_ip4(&tcp, 6, 0), frame_tcp(&tcp, 40000, 443, 12), frame_fill(&tcp, 90), frame_end(&tcp);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	lab_end(&lab);
 	return r;
