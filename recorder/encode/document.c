@@ -3,9 +3,10 @@
  * document.c - BSON written straight into the memory that is sent.
  *
  * What all documents of a batch have in common (the element head of _id, its first 24 bytes, the head of ts, meta) is
- * written once, as a preamble that is copied to the front of each document. The rest is unrolled from fields.def: one
- * bit test for each field, then constant-size copies. There are no bounds checks inside a document: its longest form
- * (DOCUMENT_BOUND) follows from the table and is reserved before.
+ * written once, as a preamble that is copied to the front of each document. The rest comes from fields.def. What nearly
+ * every packet has is unrolled: one bit test for each field, then constant-size copies. What is rare (has[1..3]) stands in
+ * a function of its own, which goes from bit to bit, so that common packets pay for one test. There are no bounds checks
+ * inside a document: its longest form (DOCUMENT_BOUND) follows from the table and is reserved before.
  */
 #include "recorder/encode/document.h"
 
@@ -17,18 +18,22 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "BSON is written with the processor's stores");
 
-/* Bytes that a value takes at most, by its type in the table. */
+/*
+ * Bytes that a value takes at most, by its type in the table. Every text but that of the marks is an address or shorter.
+ * The values of BINARY fields are different parts of the header bytes, hence together not longer than these; and once
+ * more all of them, as `raw`.
+ */
 #define BOUND_INT32 4
 #define BOUND_DOUBLE 8
 #define BOUND_DATE 8
-#define BOUND_STRING (4 + FIELD_TEXT_MAX + 1)
-#define BOUND_BINARY (5 + REC_CAP_MAX)
+#define BOUND_STRING (4 + TEXT_ADDRESS_MAX + 1)
+#define BOUND_BINARY 5
 enum {
 	FIELDS_BOUND = 0
 #define F(id, name, bson, where, tshark, text) +1 + sizeof(#name) + BOUND_##bson
 #include "recorder/packet/fields.def"
 #undef F
-	,
+	+ 2 * REC_CAP_MAX + FIELD_TEXT_MAX,
 	/* length, _id, ts, meta {iface, sensor}; see preamble_init */
 	PREAMBLE_BOUND = 4 + (1 + 4 + 5 + PACKET_ID_LEN) + (1 + 3 + 8) + (1 + 5 + 4 + 1) + (1 + 6 + 5) + (1 + 7 + 5) +
 			 2 * DOCUMENT_NAME_MAX,
@@ -150,36 +155,93 @@ static int preamble_init(struct preamble *t, const struct batch *b)
 	} while (0)
 #define PUT_DATE(name, value) (void)0 /* ts stands in the preamble */
 
-/* Writes the document of record `position` to `w`, which has room for DOCUMENT_BOUND; the byte behind it. */
-static uint8_t *put_document(uint8_t *w, const struct preamble *t, const struct batch *batch,
-			     const struct ends_table *ends, uint32_t position)
+/* The fields of has[1..3], in their order, from bit to bit. Bits that name no field cannot be set. */
+static __attribute__((noinline)) uint8_t *put_rare(uint8_t *w, const struct packet *p, bool out)
+{
+	for (unsigned word = 1; word < PACKET_WORDS; word++) {
+		for (uint64_t bits = p->has[word]; bits; bits &= bits - 1) {
+			switch (64 * word + (unsigned)__builtin_ctzll(bits)) {
+#define FIELDS_RARE
+#define F(id, name, bson, where, tshark, text)                                                                         \
+	case PKT_##id:                                                                                                 \
+		PUT_##bson(name, where);                                                                               \
+		break;
+#include "recorder/packet/fields.def"
+#undef F
+			}
+		}
+	}
+	return w;
+}
+
+/* Writes a packet's document to `w`, which has room for DOCUMENT_BOUND; the byte behind it. */
+static inline uint8_t *put_packet(uint8_t *w, const struct preamble *t, const struct packet *p, int64_t wall, bool out,
+				  uint32_t position)
+{
+	const uint64_t has = p->has[0]; /* not read again behind each store */
+	uint8_t *start = w;
+
+	memcpy(w, t->bytes, t->len);
+	put_be32(w + t->position, position);
+	put64(w + t->ts, (uint64_t)fields_ms(wall));
+	w += t->len;
+#define FIELDS_COMMON
+#define F(id, name, bson, where, tshark, text)                                                                         \
+	if (has >> PKT_##id & 1)                                                                                       \
+		PUT_##bson(name, where);
+#include "recorder/packet/fields.def"
+#undef F
+	if (__builtin_expect((p->has[1] | p->has[2] | p->has[3]) != 0, 0))
+		w = put_rare(w, p, out);
+	*w++ = 0;
+	put32(start, (uint32_t)(w - start));
+	return w;
+}
+
+/* Decodes record `position`; true when its source is the local end. */
+static inline bool decode(struct packet *p, const struct batch *batch, const struct ends_table *ends, uint32_t position)
 {
 	const struct rec_head *head = batch->records[position];
-	int64_t wall = batch_wall(batch, head->time);
-	uint8_t *start = w;
-	struct packet packet, *p = &packet;
 	bool out;
 
 	packet_decode(p, head, record_bytes(head));
 	out = ends_source_is_local(ends, p);
 	if (out != (p->outer.key.side == REC_TX))
 		packet_set(p, PKT_SIDE);
-
-	memcpy(w, t->bytes, t->len);
-	put_be32(w + t->position, position);
-	put64(w + t->ts, (uint64_t)fields_ms(wall));
-	w += t->len;
-#define F(id, name, bson, where, tshark, text)                                                                         \
-	if (packet_has(p, PKT_##id))                                                                                   \
-		PUT_##bson(name, where);
-#include "recorder/packet/fields.def"
-#undef F
-	*w++ = 0;
-	put32(start, (uint32_t)(w - start));
-	return w;
+	return out;
 }
 
-int document_encode(bson_t *out, const struct batch *batch, const struct ends_table *ends, uint32_t position)
+static inline uint8_t *put_document(uint8_t *w, const struct preamble *t, const struct batch *batch,
+				    const struct ends_table *ends, uint32_t position)
+{
+	struct packet packet;
+	bool out = decode(&packet, batch, ends, position);
+
+	return put_packet(w, t, &packet, batch_wall(batch, batch->records[position]->time), out, position);
+}
+
+/* Bytes of all BINARY fields but raw. */
+static size_t binary_bytes(const struct packet *p)
+{
+	size_t sum = 0;
+
+#define LENGTH_INT32(id, value)
+#define LENGTH_DOUBLE(id, value)
+#define LENGTH_DATE(id, value)
+#define LENGTH_STRING(id, value)
+#define LENGTH_BINARY(id, value) LENGTH_BINARY_(id, BINARY_ARGUMENTS value)
+#define LENGTH_BINARY_(id, ...) LENGTH_BINARY__(id, __VA_ARGS__)
+#define LENGTH_BINARY__(id, pointer, length)                                                                           \
+	if (PKT_##id != PKT_RAW && packet_has(p, PKT_##id))                                                            \
+		sum += (length);
+#define F(id, name, bson, where, tshark, text) LENGTH_##bson(id, where)
+#include "recorder/packet/fields.def"
+#undef F
+	return sum;
+}
+
+int document_packet(bson_t *to, const struct batch *batch, const struct packet *p, int64_t wall, bool out,
+		    uint32_t position)
 {
 	uint8_t bytes[DOCUMENT_BOUND], *end;
 	struct preamble preamble;
@@ -188,10 +250,20 @@ int document_encode(bson_t *out, const struct batch *batch, const struct ends_ta
 
 	if (r < 0)
 		return r;
-	end = put_document(bytes, &preamble, batch, ends, position);
-	if (!bson_init_static(&document, bytes, (size_t)(end - bytes)) || !bson_concat(out, &document))
+	if (binary_bytes(p) > REC_CAP_MAX || (packet_has(p, PKT_RAW) && p->raw_len > REC_CAP_MAX))
+		return -EINVAL;
+	end = put_packet(bytes, &preamble, p, wall, out, position);
+	if (!bson_init_static(&document, bytes, (size_t)(end - bytes)) || !bson_concat(to, &document))
 		return -EINVAL;
 	return 0;
+}
+
+int document_encode(bson_t *to, const struct batch *batch, const struct ends_table *ends, uint32_t position)
+{
+	struct packet packet;
+	bool out = decode(&packet, batch, ends, position);
+
+	return document_packet(to, batch, &packet, batch_wall(batch, batch->records[position]->time), out, position);
 }
 
 void command_buffer_free(struct command_buffer *buffer)

@@ -9,12 +9,18 @@
 #define XDP_RECORDER_ENCODE_DOCUMENT_H
 
 #include <bson/bson.h>
+#include <stdbool.h>
 
 #include "recorder/packet/ends.h"
 #include "recorder/source/batch.h"
 
-/* Version of cut and encoder: stands in recipes and in the documents' ids. Change it with either. */
-#define ENCODE_VERSION 1u
+/*
+ * Version of cut and encoder: stands in recipes and in the documents' ids. Change it with either. A recipe of an older
+ * version that is formed again keeps that version in its ids, so that what was inserted is found by them.
+ *
+ *   2   fields of tunnels, of quotes and of what stands once; len, segs and gso are in front of the stacks
+ */
+#define ENCODE_VERSION 2u
 
 /* BinData (subtype 0) of a packet document's _id: capture (16), number (6), version (2), position (4), big-endian. */
 #define PACKET_ID_LEN 28
@@ -24,11 +30,18 @@ void packet_id(uint8_t id[PACKET_ID_LEN], const struct batch *batch, uint32_t po
 #define DOCUMENT_NAME_MAX 255u
 
 /*
- * Appends the document of record `position` of the (canonically ordered) batch to `out`, an empty bson_t. 0 or -errno.
+ * Appends the document of record `position` of the (canonically ordered) batch to `to`, an empty bson_t. 0 or -errno.
  * Field order: _id, ts, meta, then the order of fields.def. `meta` is {iface, sensor} (keys sorted, BUCKETS.md section
  * 7).
  */
-int document_encode(bson_t *out, const struct batch *batch, const struct ends_table *ends, uint32_t position);
+int document_encode(bson_t *to, const struct batch *batch, const struct ends_table *ends, uint32_t position);
+
+/*
+ * The same for a packet that is decoded already. `out`: its source is the local end; PKT_SIDE is set by the caller where
+ * the side is not what that implies. -EINVAL also when its byte fields together, or raw, are longer than REC_CAP_MAX.
+ */
+int document_packet(bson_t *to, const struct batch *batch, const struct packet *p, int64_t wall, bool out,
+		    uint32_t position);
 
 /*
  * A command's bytes. All zero to begin with; document_command grows it and leaves the memory for the next command, so

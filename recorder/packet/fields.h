@@ -53,7 +53,9 @@ static inline int64_t fields_ms(int64_t wall)
 
 static inline int32_t fields_ns(int64_t wall)
 {
-	return (int32_t)(wall - fields_ms(wall) * 1000000);
+	int32_t ns = (int32_t)(wall % 1000000);
+
+	return ns < 0 ? ns + 1000000 : ns;
 }
 
 /* Copies 3 bytes whatever the length, which is at most 3. */

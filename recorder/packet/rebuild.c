@@ -1,209 +1,194 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * rebuild.c - struct packet -> header bytes: decode.c read backwards, layer by layer. A layer is there when the field
- * is that decode sets with it; then all its fields must be.
+ * rebuild.c - struct packet -> header bytes: decode.c read backwards, layer by layer (builder.h), whatever the fields
+ * are: they may come from a damaged document.
  */
-#include "recorder/packet/packet.h"
+#include "recorder/packet/builder.h"
 
-#include <errno.h>
-#include <stdbool.h>
-#include <string.h>
-
-#include "recorder/core/util.h"
-#include "recorder/packet/wire.h"
-
-static bool has_all(const struct packet *p, const uint8_t *needed, unsigned n)
+/* The length that layer 3 announces, for the packet that begins at `at` and has `fixed` bytes that it does not count; -EINVAL. */
+static int announced(struct builder *b, unsigned w, unsigned at, unsigned fixed)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (!packet_has(p, needed[i]))
-			return false;
-	return true;
+	const struct packet_stack *s = stack_of(b->p, w);
+	uint32_t length = b->end - at - fixed;
+
+	if (w == QUOTE) /* without pad: that would be left over */
+		return uses(b, OTHER, BIT(PKT_QLEN)) ? b->p->other.quote_len : -EINVAL;
+	if (uses(b, w, BIT(PKT_PAD)))
+		length -= (uint32_t)s->pad;
+	if (length > UINT16_MAX)
+		return -EINVAL;
+	if (length)
+		b->end = at + fixed + length;
+	return (int)length;
 }
-#define HAS_ALL(p, ...) has_all(p, (const uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__}))
 
-/* Writes the options to out (at most 40 bytes, the 41st is scratch); their length (a multiple of 4), or -EINVAL. */
-static int rebuild_options(const struct packet *p, uint8_t out[41])
+/* The extension headers; their length, or -EINVAL. *later as in decode_chain. */
+static int rebuild_chain(struct builder *b, unsigned w, bool *later)
 {
-	unsigned n = 0, code = (unsigned)p->outer.opts;
-	int shift = 27;
+	const struct packet_stack *s = stack_of(b->p, w);
+	const uint8_t *at = b->out + b->n;
+	struct wire_chain chain;
+	unsigned length;
 
-	if (!packet_has(p, PKT_OPTS))
+	*later = false;
+	if (!uses(b, w, BIT(PKT_NXT)))
 		return 0;
-	if (!code || code >> 30)
+	if (s->key.family == 4 && s->nxt != WIRE_AH)
 		return -EINVAL;
-	while (!(code >> shift & 7))
-		shift -= 3;
-	for (; shift >= 0; shift -= 3) {
-		static const uint8_t lengths[8] = {0, 1, 4, 3, 2, 2, 10, 4};
-		unsigned digit = code >> shift & 7;
-		unsigned length = lengths[digit] + (digit == 5 ? 8u * p->outer.sacks : 0);
-		uint8_t *o = out + n;
-
-		if (digit == 7) {
-			length = 4 - n % 4;
-			if (shift)
-				return -EINVAL;
-		}
-		if (!digit || n + length > 40)
+	if (uses(b, w, BIT(PKT_EXT))) {
+		if (!give_bytes(b, &s->ext))
 			return -EINVAL;
-		o[1] = (uint8_t)length; /* overwritten where there is none */
-		switch (digit) {
-		case 1:
-			o[0] = WIRE_TCPOPT_NOP;
-			break;
-		case 2:
-			o[0] = WIRE_TCPOPT_MSS;
-			put_be16(o + 2, p->outer.mss);
-			break;
-		case 3:
-			o[0] = WIRE_TCPOPT_WS;
-			o[2] = p->outer.ws;
-			break;
-		case 4:
-			o[0] = WIRE_TCPOPT_SACKPERM;
-			break;
-		case 5:
-			o[0] = WIRE_TCPOPT_SACK;
-			for (unsigned s = 0; s < p->outer.sacks; s++) {
-				put_be32(o + 2 + 8 * s, p->outer.sack_left[s]);
-				put_be32(o + 6 + 8 * s, p->outer.sack_right[s]);
-			}
-			break;
-		case 6:
-			o[0] = WIRE_TCPOPT_TS;
-			put_be32(o + 2, p->outer.tsval);
-			put_be32(o + 6, p->outer.tsecr);
-			break;
-		case 7:
-			memset(o, WIRE_TCPOPT_END, length);
-			break;
-		}
-		n += length;
+	} else {
+		uint8_t *fragment = give(b, 8);
+
+		if (!fragment || s->nxt != WIRE_FRAGMENT || !uses(b, w, BIT(PKT_FRAG) | BIT(PKT_FRAGID)))
+			return -EINVAL;
+		fragment[0] = s->key.proto;
+		fragment[1] = 0;
+		put_be16(fragment + 2, s->frag);
+		put_be32(fragment + 4, s->fragid);
 	}
-	return n % 4 ? -EINVAL : (int)n;
-}
-
-static int rebuild_tcp(const struct packet *p, uint8_t *b)
-{
-	uint8_t options[41];
-	int n;
-
-	if (!HAS_ALL(p, PKT_LPORT, PKT_RPORT, PKT_SEQ, PKT_ACK, PKT_WIN, PKT_CSUM, PKT_URG) || p->outer.flags > 0xfff ||
-	    p->outer.sacks > PACKET_SACKS)
+	length = (unsigned)(b->out + b->n - at);
+	chain = wire_chain(at, length, s->nxt);
+	if (!length || chain.length != length || chain.next != s->key.proto)
 		return -EINVAL;
-	n = rebuild_options(p, options);
-	if (n < 0)
-		return n;
-	put_be16(b, p->outer.key.sport);
-	put_be16(b + 2, p->outer.key.dport);
-	put_be32(b + 4, p->outer.seq);
-	put_be32(b + 8, p->outer.ack);
-	put_be16(b + 12, (uint16_t)(((unsigned)n / 4 + 5) << 12 | p->outer.flags));
-	put_be16(b + 14, p->outer.win);
-	put_be16(b + 16, p->outer.csum);
-	put_be16(b + 18, p->outer.urg);
-	memcpy(b + WIRE_TCP_LEN, options, (size_t)n);
-	return WIRE_TCP_LEN + n;
+	*later = chain.later;
+	if (chain.auth)
+		uses(b, OTHER, BIT(PKT_AH_SPI) | BIT(PKT_AH_SEQ));
+	if (chain.fragment && s->key.family == 6 && !uses(b, w, BIT(PKT_FRAG) | BIT(PKT_FRAGID)))
+		return -EINVAL;
+	return (int)length;
 }
 
-/* `implied` is the length of layer 4 that layer 3 announces. */
-static int rebuild_l4(const struct packet *p, uint8_t *b, uint32_t implied)
+static int rebuild_ipv4(struct builder *b, unsigned w)
 {
-	switch (p->outer.key.proto) {
-	case WIRE_TCP:
-		if (packet_has(p, PKT_FLAGS))
-			return rebuild_tcp(p, b);
-		break;
-	case WIRE_UDP:
-		if (!packet_has(p, PKT_LPORT))
-			break;
-		if (!HAS_ALL(p, PKT_RPORT, PKT_CSUM))
+	const struct packet_stack *s = stack_of(b->p, w);
+	unsigned at = b->n, header = WIRE_IPV4_LEN;
+	uint8_t *h = give(b, WIRE_IPV4_LEN);
+	int total, chain;
+	bool later;
+
+	if (!h || s->key.family != 4 ||
+	    !uses(b, w,
+		  BIT(PKT_LOCAL) | BIT(PKT_REMOTE) | BIT(PKT_TOS) | BIT(PKT_IPID) | BIT(PKT_FRAG) | BIT(PKT_TTL) |
+			  BIT(PKT_PROTO)))
+		return -EINVAL;
+	if (uses(b, w, BIT(PKT_IPOPTS))) {
+		if (!s->ipopts.len || s->ipopts.len > 40 || s->ipopts.len % 4 || !give_bytes(b, &s->ipopts))
 			return -EINVAL;
-		put_be16(b, p->outer.key.sport);
-		put_be16(b + 2, p->outer.key.dport);
-		put_be16(b + 4, packet_has(p, PKT_ULEN) ? p->outer.ulen : (uint16_t)implied);
-		put_be16(b + 6, p->outer.csum);
-		return WIRE_UDP_LEN;
-	case WIRE_ICMP:
-	case WIRE_ICMPV6:
-		if (!packet_has(p, PKT_ICMP_TYPE))
-			return 0;
-		if (!HAS_ALL(p, PKT_ICMP_CODE, PKT_CSUM, PKT_ICMP_ID, PKT_ICMP_SEQ))
-			return -EINVAL;
-		b[0] = p->outer.icmp_type;
-		b[1] = p->outer.icmp_code;
-		put_be16(b + 2, p->outer.csum);
-		put_be16(b + 4, p->outer.icmp_id);
-		put_be16(b + 6, p->outer.icmp_seq);
-		return WIRE_ICMP_LEN;
+		header += s->ipopts.len;
 	}
-	return packet_has(p, PKT_LPORT) ? -EINVAL : 0;
+	total = announced(b, w, at, 0);
+	if (total < 0)
+		return total;
+	h[0] = (uint8_t)(4 << 4 | header / 4);
+	h[1] = s->tos;
+	put_be16(h + 2, (uint16_t)total);
+	put_be16(h + 4, s->ipid);
+	put_be16(h + 6, s->frag);
+	h[8] = s->ttl;
+	h[9] = b->p->has[w] & BIT(PKT_NXT) ? s->nxt : s->key.proto;
+	memset(h + 10, 0, 2);
+	memcpy(h + 12, s->key.src, 4);
+	memcpy(h + 16, s->key.dst, 4);
+	put_be16(h + 10, uses(b, w, BIT(PKT_IPCSUM)) ? s->ipcsum : wire_ipv4_sum(h, header));
+	if (s->frag & WIRE_FRAG_OFFSET)
+		return 0;
+	chain = rebuild_chain(b, w, &later);
+	if (chain < 0 || later)
+		return chain < 0 ? chain : 0;
+	return rebuild_l4(b, w, total ? (uint32_t)total - header - (unsigned)chain : 0);
 }
 
-static int rebuild_ipv4(const struct packet *p, uint8_t *b, unsigned off)
+static int rebuild_ipv6(struct builder *b, unsigned w)
 {
-	uint16_t total = (uint16_t)(p->len - off - (uint32_t)p->outer.pad);
-	int n;
+	const struct packet_stack *s = stack_of(b->p, w);
+	unsigned at = b->n;
+	uint8_t *h = give(b, WIRE_IPV6_LEN);
+	int payload, chain;
+	bool later;
 
-	if (p->outer.key.family != 4 || !HAS_ALL(p, PKT_REMOTE, PKT_TOS, PKT_IPID, PKT_FRAG, PKT_TTL, PKT_PROTO))
+	if (!h || s->key.family != 6 || s->flow > 0xfffff ||
+	    !uses(b, w,
+		  BIT(PKT_LOCAL) | BIT(PKT_REMOTE) | BIT(PKT_TOS) | BIT(PKT_FLOW) | BIT(PKT_TTL) | BIT(PKT_PROTO)))
 		return -EINVAL;
-	b[0] = 4 << 4 | 5;
-	b[1] = p->outer.tos;
-	put_be16(b + 2, total);
-	put_be16(b + 4, p->outer.ipid);
-	put_be16(b + 6, p->outer.frag);
-	b[8] = p->outer.ttl;
-	b[9] = p->outer.key.proto;
-	memset(b + 10, 0, 2);
-	memcpy(b + 12, p->outer.key.src, 4);
-	memcpy(b + 16, p->outer.key.dst, 4);
-	put_be16(b + 10, packet_has(p, PKT_IPCSUM) ? p->outer.ipcsum : wire_ipv4_sum(b, WIRE_IPV4_LEN));
-	if (p->outer.frag & WIRE_FRAG_OFFSET)
-		return WIRE_IPV4_LEN;
-	n = rebuild_l4(p, b + WIRE_IPV4_LEN, total ? total - WIRE_IPV4_LEN : 0);
-	return n < 0 ? n : WIRE_IPV4_LEN + n;
+	payload = announced(b, w, at, WIRE_IPV6_LEN);
+	if (payload < 0)
+		return payload;
+	put_be32(h, 6u << 28 | (uint32_t)s->tos << 20 | s->flow);
+	put_be16(h + 4, (uint16_t)payload);
+	h[6] = b->p->has[w] & BIT(PKT_NXT) ? s->nxt : s->key.proto;
+	h[7] = s->ttl;
+	memcpy(h + 8, s->key.src, 16);
+	memcpy(h + 24, s->key.dst, 16);
+	chain = rebuild_chain(b, w, &later);
+	if (chain < 0 || later)
+		return chain < 0 ? chain : 0;
+	return rebuild_l4(b, w, payload ? (uint32_t)payload - (unsigned)chain : 0);
 }
 
-static int rebuild_ipv6(const struct packet *p, uint8_t *b, unsigned off)
+static int rebuild_network(struct builder *b, unsigned w, unsigned etype)
 {
-	uint16_t payload = (uint16_t)(p->len - off - WIRE_IPV6_LEN - (uint32_t)p->outer.pad);
-	int n;
+	uint8_t *pppoe = NULL;
+	int r = rebuild_between(b, w, etype, &pppoe);
 
-	if (p->outer.key.family != 6 || !HAS_ALL(p, PKT_REMOTE, PKT_TOS, PKT_FLOW, PKT_TTL, PKT_PROTO) || p->outer.flow > 0xfffff)
-		return -EINVAL;
-	put_be32(b, 6u << 28 | (uint32_t)p->outer.tos << 20 | p->outer.flow);
-	put_be16(b + 4, payload);
-	b[6] = p->outer.key.proto;
-	b[7] = p->outer.ttl;
-	memcpy(b + 8, p->outer.key.src, 16);
-	memcpy(b + 24, p->outer.key.dst, 16);
-	n = rebuild_l4(p, b + WIRE_IPV6_LEN, payload);
-	return n < 0 ? n : WIRE_IPV6_LEN + n;
+	if (r < 0)
+		return r;
+	etype = (unsigned)r;
+	r = 0;
+	if (waits(b, w, BIT(PKT_LOCAL))) {
+		if (etype == WIRE_ETYPE_IPV4)
+			r = rebuild_ipv4(b, w);
+		else if (etype == WIRE_ETYPE_IPV6)
+			r = rebuild_ipv6(b, w);
+		else if (etype == WIRE_ETYPE_ARP || etype == WIRE_ETYPE_RARP)
+			r = rebuild_arp(b, w);
+	}
+	if (r < 0 || !pppoe)
+		return r;
+	return rebuild_pppoe_length(b, pppoe);
 }
 
-static int rebuild_arp(const struct packet *p, uint8_t *b)
+static int rebuild_ethernet(struct builder *b, unsigned w)
 {
-	if (p->outer.key.family != 4 || !HAS_ALL(p, PKT_REMOTE, PKT_ARP_OP))
+	static const uint64_t tag[2] = {BIT(PKT_VLAN), BIT(PKT_VLAN2)}, type[2] = {BIT(PKT_TPID), BIT(PKT_TPID2)};
+	const struct packet_key *k = &stack_of(b->p, w)->key;
+	unsigned tags;
+	uint8_t *h;
+
+	if (!waits(b, w, BIT(PKT_ETYPE)))
+		return 0;
+	tags = k->tags & 3;
+	h = tags > 2 ? NULL : give(b, WIRE_ETH_LEN + WIRE_TAG_LEN * tags);
+	if (!h || !uses(b, w, BIT(PKT_LMAC) | BIT(PKT_RMAC) | BIT(PKT_ETYPE)))
 		return -EINVAL;
-	memcpy(b, "\0\1\10\0\6\4", 6);
-	put_be16(b + 6, p->outer.arp_op);
-	memcpy(b + 8, packet_has(p, PKT_ASHA) ? p->outer.sha : p->outer.key.smac, 6);
-	memcpy(b + 14, p->outer.key.src, 4);
-	if (packet_has(p, PKT_ATHA))
-		memcpy(b + 18, p->outer.tha, 6);
-	else if (p->outer.arp_op == WIRE_ARP_REQUEST)
-		memset(b + 18, 0, 6);
-	else
-		memcpy(b + 18, p->outer.key.dmac, 6);
-	memcpy(b + 24, p->outer.key.dst, 4);
-	return WIRE_ARP_LEN;
+	memcpy(h, k->dmac, 6);
+	memcpy(h + 6, k->smac, 6);
+	h += 12;
+	for (unsigned i = 0; i < tags; i++, h += WIRE_TAG_LEN) {
+		if (!uses(b, w, tag[i]) || uses(b, w, type[i]) != (packet_tpid(k->tags, i) != PACKET_TPID))
+			return -EINVAL;
+		put_be16(h, (uint16_t)packet_tpid(k->tags, i));
+		put_be16(h + 2, i ? k->vlan2 : k->vlan);
+	}
+	put_be16(h, k->etype);
+	return rebuild_network(b, w, k->etype);
+}
+
+int rebuild_stack(struct builder *b, unsigned w, unsigned etype)
+{
+	return etype == WIRE_ETYPE_TEB ? rebuild_ethernet(b, w) : rebuild_network(b, w, etype);
 }
 
 int packet_rebuild(const struct packet *p, uint8_t out[REC_CAP_MAX])
 {
-	unsigned off = WIRE_ETH_LEN, tags = p->outer.key.tags & 3;
-	uint8_t *type = out + 12;
-	int n = 0;
+	/* What stands beside the headers. */
+	struct builder b = {.p = p,
+			    .out = out,
+			    .end = p->len,
+			    .used[0] = BIT(PKT_TS) | BIT(PKT_NS) | BIT(PKT_DIR) | BIT(PKT_SIDE) | BIT(PKT_LEN) |
+				       BIT(PKT_SEGS) | BIT(PKT_GSO) | BIT(PKT_MARKS)};
+	int r;
 
 	if (packet_has(p, PKT_RAW)) {
 		if (p->raw_len > REC_CAP_MAX)
@@ -212,29 +197,11 @@ int packet_rebuild(const struct packet *p, uint8_t out[REC_CAP_MAX])
 			memcpy(out, p->raw, p->raw_len);
 		return p->raw_len;
 	}
-	if (!HAS_ALL(p, PKT_LMAC, PKT_RMAC, PKT_ETYPE) || tags > 2)
-		return -EINVAL;
-	memcpy(out, p->outer.key.dmac, 6);
-	memcpy(out + 6, p->outer.key.smac, 6);
-	for (unsigned i = 0; i < tags; i++, type += 4, off += 4) {
-		put_be16(type, p->outer.key.tags & PACKET_TAG_AD(i) ? PACKET_TPID_AD : PACKET_TPID);
-		put_be16(type + 2, i ? p->outer.key.vlan2 : p->outer.key.vlan);
-	}
-	put_be16(type, p->outer.key.etype);
-	if (!packet_has(p, PKT_LOCAL))
-		return packet_has(p, PKT_PROTO) || packet_has(p, PKT_ARP_OP) ? -EINVAL : (int)off;
-	switch (p->outer.key.etype) {
-	case WIRE_ETYPE_IPV4:
-		n = rebuild_ipv4(p, out + off, off);
-		break;
-	case WIRE_ETYPE_IPV6:
-		n = rebuild_ipv6(p, out + off, off);
-		break;
-	case WIRE_ETYPE_ARP:
-		n = rebuild_arp(p, out + off);
-		break;
-	default:
-		return -EINVAL;
-	}
-	return n < 0 ? n : (int)off + n;
+	r = rebuild_ethernet(&b, OUTER);
+	if (r < 0)
+		return r;
+	for (unsigned w = 0; w < PACKET_WORDS; w++)
+		if (p->has[w] & ~b.used[w])
+			return -EINVAL;
+	return b.n ? (int)b.n : -EINVAL;
 }

@@ -29,9 +29,33 @@ struct file_problem {
 	char text[300];
 };
 
-/* NULL with a problem: not ours, damaged in the middle, not readable, locked by another recorder (flock), no memory. */
+/*
+ * NULL with a problem: not ours, damaged in the middle, not readable, locked by another recorder (flock), no memory. A regular file
+ * that is not open for reading counts as a pipe. Reads the whole file once.
+ */
 struct sink *file_sink_new(const struct file_sink_options *options, struct file_problem *problem);
 /* As mongo_sink_set_ends. */
 void file_sink_set_ends(struct sink *sink, const struct ends_table *ends);
+
+/*
+ * The pipe's reader is gone (EPIPE): nobody will ever have what comes. From then on batches are settled without being written, so
+ * that the recording can end in order; the caller ends it.
+ */
+bool file_sink_reader_gone(const struct sink *sink);
+
+struct file_sink_counts {
+	uint64_t bytes;	  /* of the file, or written to the pipe */
+	uint64_t packets; /* written by this process */
+	bool full;	  /* the last write failed */
+};
+void file_sink_counts(struct sink *sink, struct file_sink_counts *counts);
+
+/* A capture's counters at its end: an interface statistics block. JSON has none: nothing then. 0 or -errno. */
+struct file_statistics {
+	const struct batch_source *source;
+	int64_t wall;
+	uint64_t received, dropped, filtered, stored; /* packets since the capture began */
+};
+int file_sink_statistics(struct sink *sink, const struct file_statistics *statistics);
 
 #endif

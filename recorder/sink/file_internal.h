@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* file_internal.h - the file sink's parts: file.c (writing), file_scan.c (reading back), file_encode.c (batch -> bytes). */
+#ifndef XDP_RECORDER_SINK_FILE_INTERNAL_H
+#define XDP_RECORDER_SINK_FILE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "recorder/sink/file.h"
+
+#define FILE_NO_INTERFACE UINT32_MAX
+#define FILE_ALL_OF_IT UINT32_MAX
+
+/* How far a capture is in the file. */
+struct file_capture {
+	uint8_t id[CAPTURE_ID_LEN];
+	uint32_t interface;    /* in the section that goes on; FILE_NO_INTERFACE: not in it */
+	uint64_t interface_at; /* offset of its description */
+	uint64_t number;       /* newest batch that is there, 0: none */
+	uint32_t position;     /* newest of its packets that is there; FILE_ALL_OF_IT: it is whole */
+};
+
+struct sink_job {
+	struct sink_job *next; /* all that are encoded and not freed */
+	uint8_t capture[CAPTURE_ID_LEN];
+	char iface[64];
+	uint64_t number;
+	uint32_t count;	   /* packets */
+	uint8_t *bytes;	   /* of all packets */
+	size_t *at;	   /* count + 1: where each begins in `bytes` */
+	uint8_t *head;	   /* section and interface in front of them; NULL: none */
+	size_t head_len;
+	uint32_t first;	   /* the packets before were there already */
+	bool written;	   /* all of it is in the file, up to offset `end` */
+	uint64_t end;
+	size_t done;	   /* of head and bytes: what a pipe has */
+};
+
+struct file_sink {
+	struct sink base;
+	int fd;
+	char *name, *filter;
+	enum file_format format;
+	const struct ends_table *ends; /* atomic */
+	bool regular;
+	bool cancelled, gone; /* atomic */
+
+	/* Held while something is written, but not while it is synchronised. */
+	pthread_mutex_t lock;
+	uint64_t end;	  /* offset behind the last whole batch; into a pipe: bytes written */
+	uint64_t durable; /* up to here fdatasync has been */
+	uint64_t cuts;	  /* how often `end` went back */
+	bool torn;	  /* behind `end` there may be something that is to be cut off */
+	bool full;
+	uint64_t packets;
+	bool section;	  /* there is one that goes on */
+	uint64_t section_at;
+	uint32_t interfaces; /* in it */
+	struct file_capture *captures;
+	unsigned ncaptures;
+	struct sink_job *jobs;
+	struct sink_job *current; /* of which a pipe has a part */
+};
+
+/* The capture's entry, made where there is none; NULL: no memory. */
+struct file_capture *file_capture_of(struct file_sink *f, const uint8_t id[CAPTURE_ID_LEN]);
+
+/*
+ * file_scan.c: reads the whole file, sets captures, section, interfaces and `end`, which is where a torn tail begins. 0 or -errno with
+ * a problem: not ours, damaged.
+ */
+int file_scan(struct file_sink *f, uint64_t size, struct file_problem *problem);
+
+/* file_encode.c: the packets' bytes and where each begins. 0 or -errno. */
+int file_encode(struct sink_job *job, enum file_format format, const struct batch *batch, const struct ends_table *ends);
+
+#define FILE_APPLICATION "xdp-recorder "
+#define FILE_DESCRIPTION "capture "
+
+#endif
