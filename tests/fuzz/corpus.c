@@ -3,23 +3,38 @@
  * corpus.c - cuts the Ethernet frames of captures into corpus files: corpus OUT-DIRECTORY CAPTURES-DIRECTORY.
  *
  * Each file is a frame (its first 320 bytes) and eight zero bytes, the options of the targets. One frame of each form
- * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives.
+ * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives. The
+ * frames made by hand (tests/unit/frames.h) are all there: they have headers that no capture has.
  */
 #include <errno.h>
 
+#include "tests/unit/frames.h"
 #include "tests/unit/packets.h"
 
 #define FORMS (1u << 16)
 static bool seen[FORMS];
 static unsigned written;
 
-static void one(void *arg, const uint8_t *frame, uint32_t cap, uint32_t wire)
+static void put(const char *directory, const uint8_t *frame, uint32_t n)
 {
 	static const uint8_t options[8];
-	uint32_t n = cap < 320 ? cap : 320, form = 2166136261u;
-	struct rec_slot slot;
 	char path[4096];
 	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/frame-%05u", directory, written);
+	file = fopen(path, "wb");
+	if (!file || fwrite(frame, 1, n, file) != n || fwrite(options, 1, sizeof(options), file) != sizeof(options) ||
+	    fclose(file)) {
+		fprintf(stderr, "corpus: %s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	written++;
+}
+
+static void one(void *arg, const uint8_t *frame, uint32_t cap, uint32_t wire)
+{
+	uint32_t form = 2166136261u;
+	struct rec_slot slot;
 
 	packets_record(&slot, frame, cap, wire, REC_RX);
 	slot.head.time = 0;
@@ -31,14 +46,7 @@ static void one(void *arg, const uint8_t *frame, uint32_t cap, uint32_t wire)
 	if (seen[form])
 		return;
 	seen[form] = true;
-	snprintf(path, sizeof(path), "%s/frame-%05u", (const char *)arg, written);
-	file = fopen(path, "wb");
-	if (!file || fwrite(frame, 1, n, file) != n || fwrite(options, 1, sizeof(options), file) != sizeof(options) ||
-	    fclose(file)) {
-		fprintf(stderr, "corpus: %s: %s\n", path, strerror(errno));
-		exit(1);
-	}
-	written++;
+	put(arg, frame, cap < 320 ? cap : 320);
 }
 
 int main(int argc, char **argv)
@@ -47,7 +55,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: corpus OUT-DIRECTORY CAPTURES-DIRECTORY\n");
 		return 2;
 	}
+	for (size_t i = 0; i < FRAMES; i++) {
+		uint8_t bytes[REC_CAP_MAX];
+
+		put(argv[1], bytes, packets_hex(bytes, sizeof(bytes), frames[i].hex));
+	}
 	packets_directory(argv[2], one, argv[1]);
 	fprintf(stderr, "corpus: %u frames\n", written);
-	return written ? 0 : 1;
+	return written > FRAMES ? 0 : 1;
 }

@@ -13,11 +13,21 @@
 #include "tests/unit/frames.h"
 #include "tests/unit/packets.h"
 
+static size_t dump_bytes(char *to, const char *name, struct packet_bytes bytes)
+{
+	size_t n = (size_t)sprintf(to, " %s=", name);
+
+	for (unsigned i = 0; i < bytes.len; i++)
+		n += (size_t)sprintf(to + n, "%02x", bytes.at[i]);
+	return n;
+}
+
 /* The fields of a packet as text, the form that frames.h uses. ts, ns, dir and raw are left out. */
 #define DUMP_INT32(name, value) n += (size_t)sprintf(to + n, " " #name "=%d", (int32_t)(value))
 #define DUMP_DOUBLE(name, value) n += (size_t)sprintf(to + n, " " #name "=%.0f", (double)(value))
 #define DUMP_DATE(name, value) (void)0
-#define DUMP_BINARY(name, value) (void)0
+#define DUMP_PAIR(pointer, length) {pointer, length}
+#define DUMP_BINARY(name, value) n += dump_bytes(to + n, #name, (struct packet_bytes)DUMP_PAIR value)
 #define DUMP_STRING(name, value)                                                                                       \
 	do {                                                                                                           \
 		char at[FIELD_TEXT_MAX + 1];                                                                           \
@@ -33,11 +43,47 @@ static const char *dump(const struct packet *p, bool out)
 
 	to[1] = 0;
 #define F(id, name, bson, where, tshark, text)                                                                         \
-	if (packet_has(p, PKT_##id) && PKT_##id != PKT_NS && PKT_##id != PKT_DIR)                                      \
+	if (packet_has(p, PKT_##id) && PKT_##id != PKT_NS && PKT_##id != PKT_DIR && PKT_##id != PKT_RAW)                                      \
 		DUMP_##bson(name, where);
 #include "recorder/packet/fields.def"
 #undef F
 	return to + 1;
+}
+
+static unsigned words(const char *text)
+{
+	unsigned n = 0;
+
+	for (; *text; text += strspn(text, " "), n++)
+		text += strcspn(text, " ");
+	return n;
+}
+
+static bool has_word(const char *text, const char *word, size_t length)
+{
+	for (; *text; text += strspn(text, " ")) {
+		size_t n = strcspn(text, " ");
+
+		if (n == length && !memcmp(text, word, n))
+			return true;
+		text += n;
+	}
+	return false;
+}
+
+/* The same words in any order; none stands twice in `a`. */
+static bool same_words(const char *a, const char *b)
+{
+	if (words(a) != words(b))
+		return false;
+	for (; *a; a += strspn(a, " ")) {
+		size_t n = strcspn(a, " ");
+
+		if (!has_word(b, a, n))
+			return false;
+		a += n;
+	}
+	return true;
 }
 
 struct record {
@@ -61,17 +107,22 @@ static void make(struct record *r, const struct frame *f)
 
 static void frames_made_by_hand(void **state)
 {
+	unsigned wrong = 0;
+
 	(void)state;
+	assert_true(same_words("a b c", "c  a b") && !same_words("a b", "a b c") && !same_words("a b c", "a b"));
 	for (size_t i = 0; i < FRAMES; i++) {
 		struct record r;
 		struct packet p;
 
 		make(&r, &frames[i]);
 		packet_decode(&p, &r.head, r.bytes);
-		if (strcmp(dump(&p, frames[i].out), frames[i].fields) || packet_has(&p, PKT_RAW) != (int)frames[i].raw)
-			print_error("%s%s\n", frames[i].name, packet_has(&p, PKT_RAW) ? " (raw)" : "");
-		assert_string_equal(dump(&p, frames[i].out), frames[i].fields);
-		assert_int_equal(packet_has(&p, PKT_RAW), frames[i].raw);
+		if (!same_words(dump(&p, frames[i].out), frames[i].fields) || packet_has(&p, PKT_RAW) != (int)frames[i].raw) {
+			print_error("%s%s\nfields:   %s\nexpected: %s\n", frames[i].name, packet_has(&p, PKT_RAW) ? " (raw)" : "",
+				    dump(&p, frames[i].out), frames[i].fields);
+			wrong++;
+			continue;
+		}
 		assert_true(p.time == 12345);
 		assert_int_equal(p.outer.key.side, frames[i].side);
 		if (frames[i].raw) {
@@ -79,6 +130,7 @@ static void frames_made_by_hand(void **state)
 			assert_ptr_equal(p.raw, r.bytes);
 		}
 	}
+	assert_int_equal(wrong, 0);
 }
 
 /* What is read does not depend on what lies behind the captured bytes. ASan sees reads beyond them: the memory is

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * frames.h - header bytes made by hand, and the fields that they must give. `fields` is every field that decode must
- * set but ts, ns and dir, in the order of the table, as text; numbers are decimal. Expected values were worked out from
- * the RFCs, not by the code. The local end is the source where `out` is 1.
+ * set but ts, ns, dir and raw, as text, in any order; numbers are decimal. Expected values were worked out from the RFCs,
+ * not by the code. The local end is the source where `out` is 1. Here are the packets of every day and the broken ones;
+ * frames_headers.def has one or more for each header.
  */
 #ifndef XDP_RECORDER_TESTS_FRAMES_H
 #define XDP_RECORDER_TESTS_FRAMES_H
@@ -68,22 +69,22 @@ static const struct frame frames[] = {
 	 "ack=6 "
 	 "win=1 urg=0 mss=536 opts=23 csum=2 etype=2048 " MACS_OUT,
 	 .wire = 62, .out = 1},
-	{"bytes behind the end of list that are not zero need raw",
+	{"bytes behind the end of list that are not zero: kept as they were",
 	 MACS "08 00  45 00 00 30 12 37 00 00 40 06 54 8f " A1 A2
 	      "00 01 00 02 00 00 00 05 00 00 00 06 70 10 00 01 00 02 00 00 "
 	      "02 04 02 18 00 00 01 00",
 	 "local=10.0.0.1 lport=1 remote=10.0.0.2 rport=2 proto=6 len=62 ttl=64 tos=0 ipid=4663 frag=0 flags=16 seq=5 "
 	 "ack=6 "
-	 "win=1 urg=0 mss=536 csum=2 etype=2048 " MACS_OUT,
-	 .wire = 62, .out = 1, .raw = 1},
-	{"a TCP option that has no field needs raw",
+	 "win=1 urg=0 mss=536 topts=0204021800000100 csum=2 etype=2048 " MACS_OUT,
+	 .wire = 62, .out = 1},
+	{"a TCP option that has no field: kept as they were",
 	 MACS "08 00  45 00 00 34 12 38 40 00 40 06 14 8a " A1 A2
 	      "00 01 00 02 00 00 00 05 00 00 00 06 80 10 00 01 00 02 00 00 "
 	      "1e 08 00 81 aa bb cc dd 03 03 05 01",
 	 "local=10.0.0.1 lport=1 remote=10.0.0.2 rport=2 proto=6 len=66 ttl=64 tos=0 ipid=4664 frag=16384 flags=16 "
 	 "seq=5 "
-	 "ack=6 win=1 urg=0 ws=5 csum=2 etype=2048 " MACS_OUT,
-	 .wire = 66, .out = 1, .raw = 1},
+	 "ack=6 win=1 urg=0 ws=5 topts=1e080081aabbccdd03030501 csum=2 etype=2048 " MACS_OUT,
+	 .wire = 66, .out = 1},
 	{"a bare ACK in a padded Ethernet frame",
 	 MACS "08 00  45 00 00 28 00 07 40 00 80 06 e6 c6 " A2 A1
 	      "00 50 d4 31 00 00 00 01 00 00 00 02 50 10 01 f6 12 34 00 00",
@@ -146,12 +147,13 @@ static const struct frame frames[] = {
 	 "icmp_code=0 "
 	 "icmp_id=42 icmp_seq=3 etype=2048 " MACS_OUT,
 	 .wire = 98, .out = 1},
-	{"an ICMP error quotes: raw for now",
+	{"an ICMP error quotes what went the other way",
 	 MACS "08 00  45 c0 00 38 00 01 00 00 40 01 66 02 " A1 A2 "03 03 12 34 00 00 00 00 "
-	      "45 00 00 1c 00 01 00 00 40 11 66 be " A2 A1 "00 35 04 00 00 08 00 00",
+	      "45 00 00 1c 00 01 00 00 40 11 66 ce " A2 A1 "00 35 04 00 00 08 00 00",
 	 "local=10.0.0.1 remote=10.0.0.2 proto=1 len=70 ttl=64 tos=192 ipid=1 frag=0 csum=4660 icmp_type=3 icmp_code=3 "
-	 "etype=2048 " MACS_OUT,
-	 .wire = 70, .out = 1, .raw = 1},
+	 "icmp_rest=0 qlocal=10.0.0.1 qlport=1024 qremote=10.0.0.2 qrport=53 qproto=17 qttl=64 qtos=0 qipid=1 qfrag=0 "
+	 "qlen=28 qulen=8 qcsum=0 etype=2048 " MACS_OUT,
+	 .wire = 70, .out = 1},
 	{"ICMPv6 echo reply behind two tags, the outer one 802.1ad",
 	 MACS "88 a8 60 64 81 00 0f ff 86 dd  60 00 00 00 00 40 3a ff " V6_1 V6_2 "81 00 12 34 00 01 00 02",
 	 "local=2001:db8::1 remote=2001:db8::2 proto=58 len=126 ttl=255 tos=0 flow=0 csum=4660 icmp_type=129 "
@@ -162,8 +164,8 @@ static const struct frame frames[] = {
 	 "len=60 vlan=8197 etype=35020 " MACS_OUT " marks=unknown", .wire = 60, .out = 1, .marks = REC_MARK_UNKNOWN},
 	{"a type unknown to us with bytes behind it", MACS "88 cc 02 07 04",
 	 "len=60 etype=35020 " MACS_OUT " marks=unknown", .wire = 60, .out = 1, .marks = REC_MARK_UNKNOWN, .raw = 1},
-	{"three tags: the third is a type", MACS "81 00 00 01 81 00 00 02 81 00 00 03 08 00",
-	 "len=60 vlan=1 vlan2=2 etype=33024 " MACS_OUT, .wire = 60, .out = 1, .raw = 1},
+	{"three tags: there are fields for two", MACS "81 00 00 01 81 00 00 02 81 00 00 03 08 00",
+	 "len=60 vlan=1 vlan2=2 etype=2048 " MACS_OUT, .wire = 60, .out = 1, .raw = 1},
 	{"ARP request",
 	 "ff ff ff ff ff ff 02 00 00 00 00 01 08 06 00 01 08 00 06 04 00 01 02 00 00 00 00 01 " A1
 	 "00 00 00 00 00 00 " A2,
@@ -182,22 +184,22 @@ static const struct frame frames[] = {
 	 .out = 1},
 	{"ARP of another hardware", MACS "08 06 00 06 08 00 06 04 00 01 02 00 00 00 00 01 " A1 "00 00 00 00 00 00 " A2,
 	 "len=60 arp_op=1 etype=2054 " MACS_OUT, .wire = 60, .out = 1, .raw = 1},
-	{"IPv4 options (router alert) need raw, the checksum is over them",
+	{"IPv4 options (router alert), the checksum is over them",
 	 "01 00 5e 00 00 16 02 00 00 00 00 01 08 00  46 c0 00 20 00 00 40 00 01 02 fa 00 " A1
 	 "e0 00 00 16 94 04 00 00 ",
-	 "local=10.0.0.1 remote=224.0.0.22 proto=2 len=46 ttl=1 tos=192 ipid=0 frag=16384 etype=2048 "
+	 "local=10.0.0.1 remote=224.0.0.22 proto=2 len=46 ttl=1 tos=192 ipid=0 frag=16384 ipopts=94040000 etype=2048 "
 	 "lmac=02:00:00:00:00:01 rmac=01:00:5e:00:00:16",
-	 .wire = 46, .out = 1, .raw = 1},
-	{"IPv6 extension headers need raw; what is behind them is read",
+	 .wire = 46, .out = 1},
+	{"two extension headers of IPv6; what is behind them is read",
 	 MACS "86 dd  60 00 00 00 00 24 00 01 " V6_1 V6_2 "3c 00 05 02 00 00 01 00  11 00 01 04 00 00 00 00  "
 	      "00 07 00 08 00 14 00 09",
 	 "local=2001:db8::1 lport=7 remote=2001:db8::2 rport=8 proto=17 len=90 ttl=1 tos=0 flow=0 csum=9 "
-	 "etype=34525 " MACS_OUT,
-	 .wire = 90, .out = 1, .raw = 1},
+	 "nxt=0 ext=3c000502000001001100010400000000 etype=34525 " MACS_OUT,
+	 .wire = 90, .out = 1},
 	{"a later fragment of IPv6", MACS "86 dd  60 00 00 00 00 24 2c 01 " V6_1 V6_2 "06 00 00 08 00 00 00 01",
-	 "local=2001:db8::1 remote=2001:db8::2 proto=6 len=90 ttl=1 tos=0 flow=0 etype=34525 " MACS_OUT
-	 " marks=fragment",
-	 .wire = 90, .out = 1, .marks = REC_MARK_FRAGMENT, .raw = 1},
+	 "local=2001:db8::1 remote=2001:db8::2 proto=6 len=90 ttl=1 tos=0 flow=0 nxt=44 frag=8 fragid=1 "
+	 "etype=34525 " MACS_OUT " marks=fragment",
+	 .wire = 90, .out = 1, .marks = REC_MARK_FRAGMENT},
 	{"TCP with a data offset of 4",
 	 MACS "08 00  45 00 00 28 00 07 40 00 80 06 e6 c6 " A2 A1
 	      "00 50 d4 31 00 00 00 01 00 00 00 02 40 10 01 f6 12 34 00 00",
@@ -214,6 +216,7 @@ static const struct frame frames[] = {
 	{"less than an Ethernet header", "02 00 00 00 00 02 02 00 00 00", "len=10 marks=truncated", .wire = 10,
 	 .out = 1, .marks = REC_MARK_TRUNCATED, .raw = 1},
 	{"nothing at all", "", "len=0 marks=truncated", .wire = 0, .out = 1, .marks = REC_MARK_TRUNCATED, .raw = 1},
+#include "tests/unit/frames_headers.def"
 };
 #define FRAMES (sizeof(frames) / sizeof(frames[0]))
 
