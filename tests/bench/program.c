@@ -1,69 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * program.c - what the program costs for each packet, by BPF_PROG_RUN of the real object on the real maps.
+ * program.c - what the program costs for each kind of packet, by BPF_PROG_RUN of the real object on the real maps.
  *
- * Everything is measured in one run, interleaved: a round times the empty program and the recorder with every kind of
- * packet, between two timings of a program that only reads the clock. A figure is the median of the rounds: the
- * nanoseconds, which belong to the machine, and the multiple of the clock program, which can be compared. The ring is
- * drained before each timing.
+ * Everything is measured in one run, interleaved: a round times the recorder with every kind of packet (tests/bpf/kinds.h),
+ * between two timings each of an empty program and of one that only reads the clock. A figure is the median of the rounds:
+ * the nanoseconds, which belong to the machine, and the multiples of the two, which can be compared. The ring is drained
+ * before each timing.
  *
- *   bench_program [ROUNDS [REPEAT]]        lines `NAME figure unit`; exit 0 only if the aims hold
+ *   bench_program [ROUNDS [REPEAT]]        a line for each hook and kind; exit 0 only if the aims hold
  *   aims: IPv4 UDP of 64 bytes at most 2.0 times the clock program, TCP in VXLAN 2.3
  */
 #include <linux/pkt_cls.h>
 
-#include "tests/bpf/frames.h"
+#include "tests/bpf/kinds.h"
 #include "tests/bpf/lab.h"
 
 #define ROUNDS 101
-#define REPEAT 5000 /* records of a run: half a megabyte at 104 bytes each */
+#define REPEAT 2000 /* records of a run: half a megabyte at most */
 #define RING (8u << 20)
 
-static struct {
-	const char *name;
-	struct frame f;
-	double aim; /* multiple of the clock program, 0: none */
-} kind[32];
-static unsigned kinds;
+static const struct {
+	void (*make)(struct frame *);
+	double clocks; /* at most so many times the clock program */
+} aims[] = { { make_udp4, 2.0 }, { make_vxlan_tcp4, 2.3 } };
 
-static struct frame *add(const char *name, double aim)
+static double aim(const struct kind *k)
 {
-	kind[kinds].name = name;
-	kind[kinds].f = frame_begin();
-	kind[kinds].aim = aim;
-	return &kind[kinds++].f;
-}
-
-static void make_frames(void)
-{
-	struct frame *f;
-
-	f = add("udp4_64", 2.0);
-	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 1000, 53), frame_fill(f, 64);
-	f = add("tcp4_timestamps_66", 0);
-	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 12);
-	f = add("tcp4_1514", 0);
-	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 12), frame_fill(f, 1514);
-	f = add("tcp6_qinq", 0);
-	frame_eth(f, 0x88a8), frame_vlan(f, 100, 0x8100), frame_vlan(f, 200, 0x86dd), frame_ip6(f, 6);
-	frame_tcp(f, 40000, 443, 12), frame_fill(f, 128);
-	f = add("tcp4_vxlan", 2.3);
-	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 77 << 8);
-	frame_eth(f, 0x0800), frame_ip4(f, 6, 0), frame_tcp(f, 40000, 443, 12), frame_fill(f, 200);
-	f = add("udp6_2ext", 0);
-	frame_eth(f, 0x86dd), frame_ip6(f, 0), frame_ext(f, 0, 60, 8), frame_ext(f, 60, 17, 8), frame_udp(f, 1000, 53);
-	frame_fill(f, 128);
-	f = add("icmp4_echo_98", 0);
-	frame_eth(f, 0x0800), frame_ip4(f, 1, 0), frame_icmp(f, 8, 0), frame_fill(f, 98);
-	f = add("arp_60", 0);
-	frame_eth(f, 0x0806), frame_arp(f, 1), frame_fill(f, 60);
-	f = add("unknown_1514", 0);
-	frame_eth(f, 0x88b5), frame_fill(f, 1514);
-	f = add("tcp6_vxlan_reload", 0);
-	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_32(f, 0x08000000), frame_32(f, 77 << 8);
-	frame_eth(f, 0x86dd), frame_ip6(f, 6), frame_tcp(f, 40000, 443, 12), frame_fill(f, 300);
-	for (unsigned i = 0; i < kinds; i++)
-		frame_end(&kind[i].f);
+	for (unsigned i = 0; i < ARRAY_SIZE(aims); i++)
+		if (aims[i].make == k->make)
+			return aims[i].clocks;
+	return 0;
 }
 
 /* A program of a few instructions: `call helper` unless 0, then return the verdict. */
@@ -112,50 +78,84 @@ static double *series(unsigned rounds)
 	return v;
 }
 
+/* The two programs beside which the recorder's is timed, once right before and once right behind it. */
+struct beside {
+	int empty, clock;
+	double nothing, clocks; /* the newest timings */
+};
+
+static void time_beside(struct beside *b, const struct frame *f, unsigned repeat)
+{
+	b->nothing = run(b->empty, f, repeat);
+	b->clocks = run(b->clock, f, repeat);
+}
+
+struct figures {
+	double *ns, *empties, *clocks; /* of each round */
+};
+
+static void one_round(struct lab_capture *l, int prog, struct beside *b, struct figures *of, unsigned r, unsigned repeat)
+{
+	struct frame f = kind_frame(&kinds_all[0]);
+
+	time_beside(b, &f, repeat);
+	for (unsigned i = 0; i < KINDS; i++) {
+		struct beside before = *b;
+
+		f = kind_frame(&kinds_all[i]);
+		if (f.len <= 14) /* BPF_PROG_RUN wants something behind an skb's Ethernet header */
+			continue;
+		lab_drain(l);
+		of[i].ns[r] = run(prog, &f, repeat);
+		time_beside(b, &f, repeat);
+		of[i].empties[r] = 2 * of[i].ns[r] / (before.nothing + b->nothing);
+		of[i].clocks[r] = 2 * of[i].ns[r] / (before.clocks + b->clocks);
+	}
+}
+
+/* Returns how many aims were missed. */
+static int report(const char *hook, const struct figures *of, unsigned rounds)
+{
+	int missed = 0;
+
+	printf("%-30s %9s %9s %9s\n", "kind", "ns", "x empty", "x clock");
+	for (unsigned i = 0; i < KINDS; i++) {
+		double times = median(of[i].clocks, rounds), most = aim(&kinds_all[i]);
+		int late = most > 0 && times > most;
+
+		if (!of[i].ns[0])
+			continue;
+		printf("%s_%-*s %9.0f %9.2f %9.2f%s\n", hook, (int)(29 - strlen(hook)), kinds_all[i].name,
+		       median(of[i].ns, rounds), median(of[i].empties, rounds), times, late ? "  aim missed" : "");
+		missed += late;
+	}
+	return missed;
+}
+
 static int measure(struct lab_capture *l, const char *hook, enum bpf_prog_type type, enum mode mode, unsigned rounds,
 		   unsigned repeat)
 {
-	int xdp = type == BPF_PROG_TYPE_XDP, verdict = xdp ? (int)XDP_PASS : TC_ACT_UNSPEC, missed = 0;
-	int empty = tiny(type, 0, verdict), clock = tiny(type, BPF_FUNC_ktime_get_boot_ns, verdict);
-	int prog = lab_program(l, REC_RX, mode);
-	double *nothing = series(rounds), *clocks = series(rounds), *ns[ARRAY_SIZE(kind)], *ratio[ARRAY_SIZE(kind)];
+	int verdict = type == BPF_PROG_TYPE_XDP ? (int)XDP_PASS : TC_ACT_UNSPEC, prog = lab_program(l, REC_RX, mode), missed;
+	struct beside b = { .empty = tiny(type, 0, verdict), .clock = tiny(type, BPF_FUNC_ktime_get_boot_ns, verdict) };
+	struct figures of[KINDS];
 
-	if (empty < 0 || clock < 0 || prog < 0) {
+	if (b.empty < 0 || b.clock < 0 || prog < 0) {
 		fprintf(stderr, "cannot load: %s\n", l->err.text);
-		return 1;
+		exit(1);
 	}
-	for (unsigned i = 0; i < kinds; i++) {
-		ns[i] = series(rounds);
-		ratio[i] = series(rounds);
+	for (unsigned i = 0; i < KINDS; i++)
+		of[i] = (struct figures){ series(rounds), series(rounds), series(rounds) };
+	for (unsigned r = 0; r < rounds; r++)
+		one_round(l, prog, &b, of, r, repeat);
+	printf("%s: an empty program %.0f ns, one that reads the clock %.0f ns, in the last round\n", hook, b.nothing, b.clocks);
+	missed = report(hook, of, rounds);
+	for (unsigned i = 0; i < KINDS; i++) {
+		free(of[i].ns);
+		free(of[i].empties);
+		free(of[i].clocks);
 	}
-	for (unsigned r = 0; r < rounds; r++) {
-		nothing[r] = run(empty, &kind[0].f, repeat);
-		/* the clock program right before and behind each: a neighbour's load meets both */
-		clocks[r] = run(clock, &kind[0].f, repeat);
-		for (unsigned i = 0; i < kinds; i++) {
-			double before = clocks[r];
-
-			lab_drain(l);
-			ns[i][r] = run(prog, &kind[i].f, repeat);
-			clocks[r] = run(clock, &kind[0].f, repeat);
-			ratio[i][r] = 2 * ns[i][r] / (before + clocks[r]);
-		}
-	}
-	printf("%s_empty %.0f ns\n%s_clock %.0f ns\n", hook, median(nothing, rounds), hook, median(clocks, rounds));
-	for (unsigned i = 0; i < kinds; i++) {
-		double times = median(ratio[i], rounds);
-		int late = kind[i].aim && times > kind[i].aim;
-
-		printf("%s_%s %.0f ns\n", hook, kind[i].name, median(ns[i], rounds));
-		printf("%s_%s_multiple %.2f clocks%s\n", hook, kind[i].name, times, late ? " (aim missed)" : "");
-		missed += late;
-		free(ns[i]);
-		free(ratio[i]);
-	}
-	free(nothing);
-	free(clocks);
-	close(empty);
-	close(clock);
+	close(b.empty);
+	close(b.clock);
 	close(prog);
 	return missed;
 }
@@ -181,14 +181,13 @@ int main(int argc, char **argv)
 		lab_end(&lab);
 		return 1;
 	}
-	make_frames();
 	lab_pin_cpu((unsigned)sched_getcpu());
 	r = measure(&l, "xdp", BPF_PROG_TYPE_XDP, MODE_XDP, rounds, repeat);
 	measure(&l, "tc", BPF_PROG_TYPE_SCHED_CLS, MODE_TCX, rounds, repeat);
 
 	struct rec_count seen = lab_term(&l, REC_RX, REC_SEEN), published = lab_term(&l, REC_RX, REC_PUBLISHED);
 
-	printf("program_aims_missed %d of 2\n", r);
+	printf("program_aims_missed %d of %zu\n", r, ARRAY_SIZE(aims));
 	if (seen.packets != published.packets || seen.bytes != published.bytes) {
 		fprintf(stderr, "not every packet was recorded: %llu of %llu\n", (unsigned long long)published.packets,
 			(unsigned long long)seen.packets);
