@@ -3,7 +3,6 @@
 
 usage: equality.py BUILD quick FILE...                documents of the native parser, without a database
        equality.py BUILD database URI NAME FILE...    what import stored in the database NAME
-       equality.py BUILD control KIND URI NAME FILE...  the same with a fault put into the database (see equality_control.py)
 
 BUILD is the directory of the built programs. tests/equality calls this and says what is printed.
 """
@@ -27,15 +26,14 @@ import equality_tshark
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIST = os.path.join(HERE, "equality_fields.txt")
 HEADER_MOST = 256  # bytes of a record: REC_CAP_MAX in bpf/abi.h
+REPEATED = {"vlan", "ieee8021ad", "mpls", "arp"}  # of which there may be more, or others, than there are fields for: then they are in raw
 SHOWN_MOST = 40  # differences that are printed
 SHOWN_OF_FILE = 6
 
 Exemption = collections.namedtuple("Exemption", "name fields condition reason")
 Difference = collections.namedtuple("Difference", "number field where ours theirs")
 
-
 # --- the list -------------------------------------------------------------------------------------------------
-
 
 class Fields:
     """equality_fields.txt: for each layer [(field, expression)], and the exemptions."""
@@ -60,15 +58,12 @@ class Fields:
     def of(self, stack, layer):
         return self.layers.get(f"{stack}.{layer}") or self.layers.get(layer, ())
 
-
 def check_names(fields):
     unknown = sorted(set(fields.names) - equality_tshark.field_names())
     if unknown:
         sys.exit(f"{LIST}: this tshark has no field {', '.join(unknown)}")
 
-
 # --- values ---------------------------------------------------------------------------------------------------
-
 
 def read(expression, names):
     """The values that an expression gives; a name that is not there is no value."""
@@ -80,10 +75,9 @@ def read(expression, names):
         return []
     return value if isinstance(value, list) else [value]
 
-
 def as_number(show):
-    """tshark's numbers: decimal, hexadecimal, or seconds with nine decimals (then ns)."""
-    seconds = re.fullmatch(r"(-?)(\d+)\.(\d{9})", show)
+    """tshark's numbers: decimal, hexadecimal, or seconds and nanoseconds (then ns; they may be above 999,999,999)."""
+    seconds = re.fullmatch(r"(-?)(\d+)\.(\d{9,10})", show)
     if seconds:
         value = int(seconds[2]) * 1_000_000_000 + int(seconds[3])
         return -value if seconds[1] else value
@@ -92,13 +86,11 @@ def as_number(show):
     except ValueError:
         return int(show, 10) if show.isdigit() else None
 
-
 def address(text):
     try:
         return ipaddress.ip_address(text)
     except ValueError:
         return text
-
 
 def same(ours, shown):
     if isinstance(ours, int):
@@ -107,9 +99,7 @@ def same(ours, shown):
         return (shown.value or "").lower() == ours.hex()
     return ours == shown.show or address(ours) == address(shown.show)
 
-
 # --- a packet -------------------------------------------------------------------------------------------------
-
 
 class Verdict:
     """What was compared and what differs, of one file; adds up."""
@@ -123,7 +113,6 @@ class Verdict:
         if len(self.shown) < SHOWN_OF_FILE:
             self.shown.append(difference)
 
-
 class Packet:
     """One packet's document against its reading."""
 
@@ -134,55 +123,60 @@ class Packet:
         self.raw = bytes(document.get("raw", b""))
         self.carried = set()
 
-    def differ(self, field, where, ours, theirs):
-        scope = {"marks": self.marks, "where": where, "ours": ours, "theirs": [t.show for t in theirs], "cut": self.reading.cut,
-                 "document": self.document, "layers": [layer.name for layer in self.reading.layers],
-                 "snapped": self.frame.captured < self.frame.length, "field": field, "__builtins__": {"len": len, "any": any, "all": all}}
+    def exempt(self, field, place, names, ours, theirs):
+        scope = {"field": field, "ours": ours, "theirs": [t.show for t in theirs], "names": names or {}, "marks": self.marks, "any": any,
+                 "layers": [layer.name for layer in self.reading.layers], "captured": self.frame.captured, "length": self.frame.length,
+                 "stack": place[0], "layer": place[1], "options": equality_document.options, "__builtins__": {},
+                 "plens": [as_number(s.show) for layer in self.reading.layers for s in layer.fields.get("ipv6.plen", ())]}
         for exemption in self.fields.exemptions:
             if any(fnmatch.fnmatchcase(field, pattern) for pattern in exemption.fields) and eval(exemption.condition, scope):
                 self.verdict.exempted[exemption.name] += 1
-                return
-        self.verdict.add(Difference(self.number, field, where, ours, [t.show for t in theirs]))
+                return True
+        return False
+
+    def differ(self, field, place, names, ours, theirs):
+        if not self.exempt(field, place, names, ours, theirs):
+            self.verdict.add(Difference(self.number, field, place, ours, [t.show for t in theirs]))
 
     def in_raw(self, place, shown):
         """
         A layer that ends too early, or that the fields do not hold (the third tag, the fifth label), stands in raw: then what tshark
         read the field from are these bytes.
         """
-        if not self.raw or not (self.marks or place[2] >= 2 or self.reading.cut):
+        if not self.raw or not (self.marks or self.reading.cut or place[1] in REPEATED or place[0] == "quote"):
             return False
         if any(s.value is None or self.raw[s.at:s.at + len(s.value) // 2].hex() != s.value.lower() for s in shown):
             return False
         self.verdict.from_raw += 1
         return True
 
-    def field(self, place, name, ours, shown):
+    def field(self, place, name, names, ours, shown):
+        shown = [s for s in shown if s.show or s.value]
         if not ours and not shown:
             return
         self.verdict.compared += 1
         self.carried.add(name)
         for s in shown:
             if len(self.header) < HEADER_MOST and s.value and s.at + len(s.value) // 2 > len(self.header) and place[1] != "frame":
-                self.differ(name, f"{place}: byte {s.at} is not among the {len(self.header)} header bytes", ours, shown)
+                self.differ(name, (*place, f"byte {s.at} is not among the {len(self.header)} header bytes"), names, ours, shown)
                 return
         if len(ours) == len(shown) and all(same(o, s) for o, s in zip(ours, shown)):
             return
         if not ours and self.in_raw(place, shown):
             return
-        self.differ(name, place, ours, shown)
+        self.differ(name, place, names, ours, shown)
 
     def compare(self):
         theirs = equality_tshark.places(self.reading)
         ours = equality_document.layers(self.document, {place: layer.at for place, layer in theirs.items()})
+        ours["once", "frame", 0]["interface"] = self.frame.named and (self.frame.named if self.frame.interface.startswith("if") and self.frame.named == "unknown" else self.document["meta"]["iface"])
         for place in theirs.keys() | ours.keys():
             layer, names = theirs.get(place), ours.get(place)
             for name, expression in self.fields.of(place[0], place[1]):
-                self.field(place, name, read(expression, names) if names is not None else [], layer.fields.get(name, []) if layer else [])
+                self.field(place, name, names, read(expression, names) if names is not None else [], layer.fields.get(name, []) if layer else [])
         self.verdict.carry.update(self.carried)
 
-
 # --- a file ---------------------------------------------------------------------------------------------------
-
 
 def rebuild(build, documents):
     """[(document, header bytes or None)] by the recorder's own reader."""
@@ -198,10 +192,8 @@ def rebuild(build, documents):
         at += max(length, 0)
     return found
 
-
 def key_of(document):
     return equality_document.wall_ns(document), document["len"], document["meta"]["iface"]
-
 
 def pair(frames, stored, verdict):
     """
@@ -214,7 +206,7 @@ def pair(frames, stored, verdict):
     found, left = {}, []
     groups = collections.defaultdict(list)
     for number, frame in enumerate(frames):
-        groups[frame.time, frame.length, frame.interface].append(number)
+        groups[frame.time, max(frame.length, frame.captured), frame.interface].append(number)
     for key, numbers in groups.items():
         entries = sorted(waiting.pop(key, []), key=lambda e: -len(e[1] or b""))
         for entry in list(entries):
@@ -236,7 +228,6 @@ def pair(frames, stored, verdict):
             verdict.add(Difference(-1, "document", "file", bytes(document["_id"]).hex(), ["no packet of the file, or one too many"]))
     return found
 
-
 def compare_file(path, build, documents, fields, environment):
     verdict = Verdict()
     stored = rebuild(build, documents)
@@ -253,9 +244,7 @@ def compare_file(path, build, documents, fields, environment):
         verdict.add(Difference(number + 1, "packet", "tshark", len(frames), [f"{number + 1} readings"]))
     return path, verdict
 
-
 # --- all of them ----------------------------------------------------------------------------------------------
-
 
 def work(job):
     path, build, source, fields_path, environment = job
@@ -268,13 +257,11 @@ def work(job):
             raise
         return path, verdict
 
-
 def show(path, verdict, room):
     for difference in verdict.shown[:room]:
         number, field, where, ours, theirs = difference
         print(f"{path}: packet {number + 1}: {field} ({where}): stored {ours}, tshark {', '.join(theirs) or 'none'}"[:600])
     return len(verdict.shown[:room])
-
 
 def report(fields, verdicts):
     """The differences, the table, the last line."""
@@ -294,7 +281,6 @@ def report(fields, verdicts):
     print(f"files {len(verdicts)} packets {total.packets} fields {total.compared} differ {total.differ}")
     return total.differ == 0 and total.packets > 0
 
-
 def main():
     if len(sys.argv) < 4 or sys.argv[2] not in ("quick", "database"):
         sys.exit(__doc__)
@@ -311,7 +297,6 @@ def main():
         with multiprocessing.Pool(os.cpu_count()) as pool:
             verdicts = pool.map(work, jobs, chunksize=1)
     sys.exit(0 if report(fields, sorted(verdicts, key=lambda v: paths.index(v[0]))) else 1)
-
 
 if __name__ == "__main__":
     main()

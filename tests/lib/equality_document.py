@@ -13,6 +13,7 @@ EXTENSIONS = {0: "ipv6.hopopts", 43: "ipv6.routing", 44: "ipv6.fraghdr", 51: "ah
 L4 = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 58: "icmpv6", 132: "sctp"}
 # The field that says that the layer's header was read; ports alone say it of those that have nothing else.
 L4_SIGN = {"icmp": "icmp_type", "icmpv6": "icmp_type", "tcp": "seq", "udp": "lport", "dccp": "lport", "sctp": "lport", "esp": "spi"}
+PARTIAL = {"truncated", "malformed", "long"}  # marks of a packet whose last header may not be whole
 NO_MAC = "00:00:00:00:00:00"
 
 
@@ -54,15 +55,13 @@ def ipv4(value):
 
 
 def options(data):
-    """TLV options of IPv4 and TCP, as far as their lengths hold: 0 ends them, 1 is a byte alone."""
+    """TLV options of IPv4 and TCP, as far as their lengths hold: 0 and 1 are bytes alone."""
     found, at = [], 0
     while at < len(data):
         size = 1 if data[at] < 2 else data[at + 1] if at + 1 < len(data) else 0
         if not size or data[at] > 1 and size < 2 or at + size > len(data):
             break
         found.append(data[at:at + size])
-        if data[at] == 0:
-            break
         at += size
     return found
 
@@ -70,12 +69,6 @@ def options(data):
 def edges(option, at):
     return [be(option, i, 4) for i in range(at, len(option) - 3, 8)]
 
-
-def llc_ftype(control):
-    """tshark's: 3 unnumbered, 1 supervisory, 0 information (16 bits, the first byte is the upper one)."""
-    if control < 256 and control & 3 == 3:
-        return 3
-    return 1 if control >> 8 & 3 == 1 else 0
 
 
 def dccp_offset(kind, topts=b""):
@@ -87,8 +80,8 @@ def dccp_offset(kind, topts=b""):
     return words + (kind in (0, 1, 7)) + len(topts) // 4
 
 
-CALLS = {f.__name__: f for f in (be, swap16, above, below, mac_bit, ipv4, edges, llc_ftype, dccp_offset)}
-CALLS |= {"ip_options": options, "tcp_options": options, "len": len, "__builtins__": {}}
+CALLS = {f.__name__: f for f in (be, swap16, above, below, mac_bit, ipv4, edges, dccp_offset, options)}
+CALLS |= {"len": len, "__builtins__": {}}
 
 
 def wall_ns(document):
@@ -181,7 +174,7 @@ def layer2(stack, view, once, found):
     types = [tpid for _, tpid in tags] + [view["etype"]]
     found[stack, "eth", 0] = view | {"type": types[0]}
     for i, (tci, tpid) in enumerate(tags):
-        found[stack, "ieee8021ad" if tpid == 0x88a8 else "vlan", i] = {"tci": tci, "type": types[i + 1]}
+        found[stack, "ieee8021ad" if tpid == 0x88a8 else "vlan", i] = {"tci": tci} | ({} if i == 1 and "raw" in once else {"type": types[i + 1]})
     if stack != "outer":
         return
     for sign, layer in (("dsap", "llc"), ("pppoe", "pppoes"), ("ppp", "ppp")):
@@ -212,8 +205,9 @@ def layer3(stack, view, once, at, found, announced):
         view["first"] = view.get("nxt", view.get("proto"))
     if "arp_op" in view:
         outer = found[stack, "eth", 0] if (stack, "eth", 0) in found else {}
-        view["sender_mac"] = view.get("asha", outer.get("smac"))
-        view["target_mac"] = view.get("atha", NO_MAC if view["arp_op"] == 1 else outer.get("dmac"))
+        if "src" in view:
+            view["sender_mac"] = view.get("asha", outer.get("smac"))
+            view["target_mac"] = view.get("atha", NO_MAC if view["arp_op"] == 1 else outer.get("dmac"))
         found[stack, "arp", 0] = view
     elif "ipid" in view:
         end = lengths(stack, view, once, at, announced)
@@ -232,10 +226,14 @@ def layer4(stack, view, once, at, found, end):
     layer = L4.get(view.get("proto"))
     if layer and (L4_SIGN[layer] in view or L4_SIGN[layer] in once):
         place = at.get((stack, layer, 0))
-        view["options"] = tcp_bytes(view) if layer == "tcp" else b""
+        whole = "csum" in view and ("raw" not in once or "opts" in view or not PARTIAL & set(once.get("marks", "").split(",")))
+        if layer == "tcp" and (whole or "topts" in view):
+            view["tcp_bytes"] = tcp_bytes(view)
+        view.setdefault("topts", b"")
         if place is not None and end is not None:
             view["rest_of_packet"] = end - place
-        view["udp_length"] = view.get("ulen", view.get("rest_of_packet"))
+        if "csum" in view:
+            view["udp_length"] = view.get("ulen", view.get("rest_of_packet"))
         found[stack, layer, 0] = once | view
 
 
@@ -252,7 +250,6 @@ def layers(document, at):
             once.setdefault(key, default)
     once["time"] = wall_ns(document)
     once["length"] = once.pop("len")  # expressions need the name
-    once["interface"] = document["meta"]["iface"]
     for stack, _ in PREFIXES:
         view = stacks[stack]
         if not view:

@@ -14,9 +14,11 @@ PROTOCOLS = ("frame eth ethertype vlan ieee8021ad llc pppoes ppp mpls arp ip ipv
              "ipv6.routing.type.rt0 ipv6.routing.type.mipv6 ipv6.routing.type.rpl ipv6.fraghdr ipv6.dstopts mipv6 hip shim6 ah esp tcp mptcp udp "
              "icmp icmpv6 sctp dccp gre vxlan geneve").split()
 PREFERENCES = ("ip.defragment:FALSE", "ip.tso_support:FALSE", "ip.check_checksum:FALSE", "ip.use_geoip:FALSE", "ipv6.defragment:FALSE",
-               "tcp.desegment_tcp_streams:FALSE", "tcp.calculate_timestamps:FALSE", "tcp.check_checksum:FALSE", "udp.check_checksum:FALSE",
-               "sctp.reassembly:FALSE", "nameres.mac_name:FALSE", "nameres.network_name:FALSE", "nameres.transport_name:FALSE")
-TAG = re.compile(r'<(proto|field) name="([^"]*)"(?: showname="[^"]*")?( hide="yes")?(?: size="(\d+)")?(?: pos="(\d+)")?(?: show="([^"]*)")?'
+               "tcp.desegment_tcp_streams:FALSE", "tcp.calculate_timestamps:FALSE", "tcp.relative_sequence_numbers:FALSE",
+               "tcp.check_checksum:FALSE", "udp.check_checksum:FALSE",
+               "sctp.reassembly:FALSE", "sctp.relative_tsns:FALSE", "dccp.relative_sequence_numbers:FALSE",
+               "nameres.mac_name:FALSE", "nameres.network_name:FALSE", "nameres.transport_name:FALSE")
+TAG = re.compile(r'<(proto|field) name="([^"]*)"(?: showname="[^"]*")?(?: hide="yes")?(?: size="(\d+)")?(?: pos="(\d+)")?(?: show="([^"]*)")?'
                  r'(?: value="([^"]*)")?(?: unmaskedvalue="([^"]*)")?[^>]*?(/?)>|</proto>')
 
 # A field as tshark shows it, the bytes that it reads it from (hex), where they are.
@@ -74,50 +76,56 @@ def readings(path, environment, wanted):
         match = TAG.match(line)
         if not match or reading is None:
             continue
-        kind, name, hidden, size, at, show, value, unmasked, closed = match.groups()
+        kind, name, size, at, show, value, unmasked, closed = match.groups()
         if kind is None:
             open_layers.pop()
         elif kind == "proto":
-            layer = Layer(name, int(at or 0), int(size or 0))
             reading.cut |= name in ("_ws.malformed", "_ws.short")
-            if not name.startswith(("_ws", "geninfo", "fake")):
+            inside = open_layers and name.startswith(("tcp.options", "mptcp", "ip.options"))
+            layer = open_layers[-1] if inside else Layer(name, int(at or 0), int(size or 0))
+            if not inside and not name.startswith(("_ws", "geninfo", "fake")):
                 reading.layers.append(layer)
             if not closed:
                 open_layers.append(layer)
-        elif name in wanted and not hidden and open_layers:
+        elif name in wanted and open_layers:
             open_layers[-1].fields.setdefault(name, []).append(Shown(show, unmasked or value, int(at or 0)))
         elif name in ("_ws.malformed", "_ws.short"):
             reading.cut = True
     process.wait()
 
 
-Frame = collections.namedtuple("Frame", "time length captured bytes interface")
+# `interface` as the recorder names it: if<number> where the file has no name, then `named` is what tshark says of it.
+Frame = collections.namedtuple("Frame", "time length captured bytes interface named")
 
 
 def frames(path, environment, keep):
-    """Each packet's time (ns), length, captured length, first `keep` bytes and interface, of the file as tshark reads it."""
+    """Each packet's time (ns), length, captured length, first `keep` bytes and interface, of the file as Wireshark's
+    library for files reads it, and as this program reads the simplest of its formats."""
     names = interfaces(path, environment)
-    process = subprocess.Popen(command(path, "-F", "nsecpcap", "-w", "-"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(["editcap", "-F", "nsecpcap", path, "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     head = process.stdout.read(24)
     if len(head) < 24 or struct.unpack("<I", head[:4])[0] != 0xa1b23c4d:
-        raise SystemExit(f"{path}: tshark does not give its packets as pcap")
+        raise SystemExit(f"{path}: editcap does not give its packets as pcap")
     number = 0
     while len(head := process.stdout.read(16)) == 16:
         seconds, nanoseconds, captured, length = struct.unpack("<IIII", head)
         data = process.stdout.read(captured)
-        yield Frame(seconds * 1_000_000_000 + nanoseconds, length, captured, data[:keep], names[number] if names else "if0")
+        yield Frame(seconds * 1_000_000_000 + nanoseconds, length, captured, data[:keep], *(names[number] if names else ("if0", None)))
         number += 1
     process.wait()
 
 
 def interfaces(path, environment):
-    """The name of each packet's interface, None for a file that has no interfaces."""
+    """(name, what tshark shows for it) of each packet's interface, None for a file that has no interfaces."""
+    with open(path, "rb") as file:
+        if file.read(4) not in (b"\n\r\r\n", b"\x1f\x8b\x08\x08", b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd"):
+            return None  # neither pcapng nor compressed
     said = subprocess.run(command(path, "-T", "fields", "-e", "frame.interface_id", "-e", "frame.interface_name"), capture_output=True,
                           text=True, env=environment, check=False).stdout.splitlines()
     if not any(line.strip() for line in said):
         return None
     pairs = [line.split("\t") for line in said]
-    return [name if name and name != "unknown" else f"if{number}" for number, name in pairs]
+    return [(name, name) if name and name != "unknown" else (f"if{number}", name or None) for number, name in pairs]
 
 
 # --- which of tshark's layers are recorded --------------------------------------------------------------------
@@ -148,7 +156,7 @@ class Walk:
         for layer in layers:
             if layer.name == "frame":
                 self.places["once", "frame", 0] = layer
-            elif layer.name in ("ethertype", "data", "mptcp") or layer.name.startswith(("tcp.", "ip.opt", "ipv6.routing.type")):
+            elif layer.name in ("ethertype", "data") or layer.name.startswith("ipv6.routing.type"):
                 continue
             elif layer.name not in self.next:
                 break
@@ -186,6 +194,8 @@ class Walk:
             self.step3(layer)
         elif name in EXTENSIONS:
             self.put(self.stack, layer, self.index(self.stack, *EXTENSIONS))
+            if self.stack == "quote":  # 8 bytes behind the IP header: these
+                self.next = set()
         elif name in TUNNELS:
             self.put("once", layer)
             self.stack, self.tunnelled = "inner", True
