@@ -11,9 +11,11 @@
  *   own second  -> taken with XCHG; who finds it taken counts itself in `contended` and leaves
  *   clock       -> a new second opens a new slot
  *   SEEN
- *   room?       -> 288 bytes in the ring; if not, it is parsed in the ring's control page, or not at all
- *   copy, parse -> up to 128 bytes straight from the packet; up to 256 through a helper when the parser ran out
- *   own?        -> FILTERED_OWN
+ *   room?       -> 288 bytes in the ring; if not, it is looked at in the ring's control page, or not at all
+ *   copy        -> up to 128 bytes straight from the packet; up to 256 when the filter may look at more, or the parser ran out
+ *   filter?     -> FILTERED_EXPR, whether or not there is room; what is rejected is not parsed, except on a tap
+ *   parse, own? -> FILTERED_OWN: an own packet that the filter rejects counts as rejected (on a tap: as own, so that it passes)
+ *   no room     -> LOST_RING_FULL
  *   publish     -> XCHG of the ring's head, PUBLISHED, the bell if somebody waits
  *
  * Every way out behind SEEN adds to exactly one other term (abi.h).
@@ -213,6 +215,18 @@ static __always_inline void put_tag(__u8 *bytes, __u32 tag)
 	*(__u32 *)(bytes + 12) = tag;
 }
 
+/* Up to REC_CAP_MAX bytes into the slot, a tag among them; how many, or a negative error. */
+static __always_inline int load_more(struct rec_slot *slot, const struct packet *pk, enum kind kind)
+{
+	int n = copy_more(slot->bytes + pk->shift, pk, kind);
+
+	if (n >= 0 && pk->shift) {
+		put_tag(slot->bytes, pk->tag);
+		n += 4;
+	}
+	return n;
+}
+
 /* ---- the balance's second ---------------------------------------------------------------------------------------- */
 
 /* Opens the slot of a new second with the totals so far. Readers see sec = 0 while it is written. */
@@ -278,6 +292,18 @@ static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
 	return bpf_map_lookup_elem(&own, &key) != 0;
 }
 
+/* ---- the capture filter ------------------------------------------------------------------------------------------ */
+
+/*
+ * 1: keep. Only a place: recorder/capture/filter_splice.c puts the filter here while the object is loaded. Weak, so that
+ * clang neither inlines it nor concludes anything from what it returns. It looks at the first `avail` bytes of the slot;
+ * the head is not written yet.
+ */
+__weak __noinline int rec_filter(struct rec_slot *slot, __u32 avail, __u32 wire)
+{
+	return slot && avail <= wire;
+}
+
 /* ---- one packet -------------------------------------------------------------------------------------------------- */
 
 /* Makes the record, or says why not: the term of the balance that the packet belongs to. */
@@ -287,7 +313,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	__u32 zero = 0, off, avail, want, cap;
 	struct rec_slot *slot;
 	struct rec_ring *ring;
-	int n, full = 0;
+	int n, full = 0, rejected = 0;
 	__u64 head;
 	void *map;
 
@@ -311,37 +337,47 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		ring->tail_seen = relaxed(d->ring.tail);
 		full = head - ring->tail_seen > size - REC_RECORD_MAX;
 		if (full) {
-			if (!relaxed(p->own_flows))
+			if (!settings.filtered && !relaxed(p->own_flows))
 				return REC_LOST_RING_FULL;
-			off = SCRATCH; /* lost or our own? it must be parsed to know */
+			off = SCRATCH; /* lost, rejected, or our own? it must be looked at to know */
 		}
 	}
 	slot = (void *)ring + off;
 
 	avail = copy_direct(slot->bytes + pk->shift, pk, kind);
-	if (unlikely(!avail))
-		goto load;
-	if (pk->shift) {
+	if (avail && pk->shift) {
 		put_tag(slot->bytes, pk->tag);
 		avail += 4;
 	}
+	if (settings.filtered) {
+		if (unlikely(!avail || (settings.filter_reach > avail && avail < pk->bytes + pk->shift))) {
+			n = load_more(slot, pk, kind);
+			if (n < 0)
+				return REC_LOST_UNREADABLE;
+			avail = n;
+		}
+		rejected = !rec_filter(slot, avail, wire);
+		/* A tap consumes what it sees, but not our own: then that must be known of what is rejected, too. */
+		if (rejected && !settings.tap)
+			return REC_FILTERED_EXPR;
+	}
+	if (unlikely(!avail))
+		goto load;
 	want = rec_parse(slot, avail, wire, settings.hash_seed);
 	if (unlikely(rec_short(want, avail, here))) {
 	load:
-		n = copy_more(slot->bytes + pk->shift, pk, kind);
+		n = load_more(slot, pk, kind);
 		if (n < 0)
 			return REC_LOST_UNREADABLE;
 		avail = n;
-		if (pk->shift) {
-			put_tag(slot->bytes, pk->tag);
-			avail += 4;
-		}
 		want = rec_parse(slot, avail, wire, settings.hash_seed);
 	}
 	cap = rec_trim(slot, want, avail);
 
 	if (is_own(slot, cap))
 		return REC_FILTERED_OWN;
+	if (rejected)
+		return REC_FILTERED_EXPR;
 	if (full)
 		return REC_LOST_RING_FULL;
 

@@ -34,21 +34,42 @@ static void note(struct capture *c, enum rec_side side, const char *format, ...)
 
 /* ---- who is there already ---------------------------------------------------------------------------------- */
 
-/* The name of a program, "" when we may not ask (that takes CAP_SYS_ADMIN). */
-static void program_name(uint32_t id, char out[BPF_OBJ_NAME_LEN])
+#define PROGRAM_MAPS 16u
+
+/* A capture that is not pinned (`print`) is in nobody's way; it is known by the name of one of its maps. */
+static bool not_pinned(const uint32_t *map_ids, uint32_t n)
 {
-	struct bpf_prog_info info = { 0 };
-	uint32_t size = sizeof(info);
+	bool found = false;
+
+	for (uint32_t i = 0; i < n && i < PROGRAM_MAPS && !found; i++) {
+		struct bpf_map_info info = { 0 };
+		uint32_t size = sizeof(info);
+		CLEANUP_CLOSE int fd = bpf_map_get_fd_by_id(map_ids[i]);
+
+		found = fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && !strcmp(info.name, BELL_UNPINNED);
+	}
+	return found;
+}
+
+/* The name of a program, "" when we may not ask (that takes CAP_SYS_ADMIN). True: it is that of a pinned capture. */
+static bool program_name(uint32_t id, char out[BPF_OBJ_NAME_LEN])
+{
+	uint32_t map_ids[PROGRAM_MAPS] = { 0 }, size;
+	struct bpf_prog_info info = { .nr_map_ids = PROGRAM_MAPS, .map_ids = (uint64_t)(uintptr_t)map_ids };
 	CLEANUP_CLOSE int fd = bpf_prog_get_fd_by_id(id);
 
 	out[0] = 0;
-	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size))
-		memcpy(out, info.name, BPF_OBJ_NAME_LEN);
+	size = sizeof(info);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
+		return false;
+	memcpy(out, info.name, BPF_OBJ_NAME_LEN);
+	return (!strncmp(out, "rec_xdp", 7) || !strcmp(out, "rec_tc")) && !not_pinned(map_ids, info.nr_map_ids);
 }
 
-static bool ours(const char *name)
+/* Not pinned, and free to choose: it goes where there is room. */
+static bool yields(const struct capture *c)
 {
-	return !strncmp(name, "rec_xdp", 7) || !strcmp(name, "rec_tc");
+	return !c->pin_dir && c->meta->hook == CAPTURE_HOOK_AUTO;
 }
 
 int attach_conflict(const struct capture *c, struct capture_error *err)
@@ -61,21 +82,20 @@ int attach_conflict(const struct capture *c, struct capture_error *err)
 	if (!bpf_xdp_query((int)m->ifindex, 0, &q) && q.attach_mode != XDP_ATTACHED_NONE) {
 		uint32_t id = q.prog_id ? q.prog_id : q.drv_prog_id ? q.drv_prog_id : q.skb_prog_id;
 
-		program_name(id, name);
-		if (ours(name) && id != m->side[REC_RX].prog_id)
+		if (program_name(id, name) && c->pin_dir && id != m->side[REC_RX].prog_id)
 			return capture_fail(err, -EBUSY, "%s is captured already: XDP program %u is a recorder's", m->iface, id);
-		if ((rx == MODE_XDP || rx == MODE_XDP_GENERIC) && id != m->side[REC_RX].prog_id)
-			return capture_fail(err, -EBUSY, "%s has another XDP program (id %u%s%s): use --hook tc, or take it off",
+		if ((rx == MODE_XDP || rx == MODE_XDP_GENERIC) && id != m->side[REC_RX].prog_id && !yields(c))
+			return capture_fail(err, -EBUSY,
+					    "%s has another XDP program (id %u%s%s), and XDP takes one: use --hook tc, or take it off",
 					    m->iface, id, name[0] ? ", " : "", name);
 	}
-	for (enum rec_side side = 0; side < REC_SIDES; side++) {
+	for (enum rec_side side = 0; side < REC_SIDES && c->pin_dir; side++) {
 		uint32_t ids[64], n = ARRAY_SIZE(ids);
 
 		if (bpf_prog_query((int)m->ifindex, (enum bpf_attach_type)tcx_point(side), 0, NULL, ids, &n))
 			continue;
 		for (uint32_t i = 0; i < n; i++) {
-			program_name(ids[i], name);
-			if (ours(name) && ids[i] != m->side[side].prog_id)
+			if (program_name(ids[i], name) && ids[i] != m->side[side].prog_id)
 				return capture_fail(err, -EBUSY, "%s is captured already: tc program %u is a recorder's", m->iface,
 						    ids[i]);
 		}
@@ -92,8 +112,9 @@ static int link_and_pin(struct capture *c, enum rec_side side, int prog, int poi
 
 	if (link < 0)
 		return link;
-	pin_unlink(c->pin_dir, pin_link_name(side)); /* a link that came off with its interface, or was detached */
-	r = pin_fd(c->pin_dir, pin_link_name(side), link, err);
+	if (c->pin_dir)
+		pin_unlink(c->pin_dir, pin_link_name(side)); /* a link that came off with its interface, or was detached */
+	r = c->pin_dir ? pin_fd(c->pin_dir, pin_link_name(side), link, err) : 0;
 	if (r) {
 		close(link); /* takes it off */
 		return r;
@@ -230,6 +251,12 @@ static int hook_on(struct capture *c, enum rec_side side, struct capture_error *
 		switch (mode) {
 		case MODE_XDP:
 			attached = link_and_pin(c, side, prog, BPF_XDP, XDP_FLAGS_DRV_MODE, err);
+			if ((attached == -EBUSY || attached == -EEXIST) && yields(c)) {
+				note(c, side, "%s has an XDP program already, and XDP takes one: tc, which sees what that lets pass",
+				     c->meta->iface);
+				mode = c->meta->force_clsact ? MODE_CLSACT : MODE_TCX;
+				continue;
+			}
 			if (attached == -EBUSY || attached == -EEXIST || attached == -EPERM || attached == -ENODEV)
 				return xdp_failed(c, attached, err);
 			if (attached) {
@@ -279,7 +306,8 @@ static void hook_off(struct capture *c, enum rec_side side)
 		close(c->link[side]);
 		c->link[side] = -1;
 	}
-	pin_unlink(c->pin_dir, pin_link_name(side));
+	if (c->pin_dir)
+		pin_unlink(c->pin_dir, pin_link_name(side));
 	h->attached = 0;
 }
 
@@ -314,6 +342,9 @@ int capture_attach(struct capture *c, struct capture_error *err)
 	if (r)
 		return capture_fail(err, r, "the interface %s (index %u) is gone", c->meta->iface, c->meta->ifindex);
 	libbpf_log_init();
+	if (c->meta->filter_changing || strcmp(c->meta->filter, filter_text(c->filter)))
+		return capture_fail(err, -EINVAL, "%s: the capture has the filter '%.80s', which this process has not compiled",
+				    c->meta->iface, capture_filter(c));
 	for (enum rec_side side = 0; !r && side < REC_SIDES; side++) {
 		if (!(c->meta->sides & CAPTURE_SIDE(side)) || capture_attached(c, side) == 1)
 			continue;
@@ -335,38 +366,64 @@ int capture_attach(struct capture *c, struct capture_error *err)
 	return r;
 }
 
-const char *capture_filter(const struct capture *c)
+/* ---- another program in the same place -------------------------------------------------------------------------- */
+
+struct swap {
+	bool due;
+	int prog;
+	uint32_t vlan, id;
+};
+
+static int swap(struct capture *c, enum rec_side side, const struct swap *s, struct capture_error *err)
 {
-	(void)c;
-	return "";
+	struct meta_hook *h = &c->meta->side[side];
+	int r = h->mode == MODE_CLSACT ? clsact_on(c, side, s->prog, true) : bpf_link_update(c->link[side], s->prog, NULL);
+
+	if (r)
+		return capture_fail(err, r, "cannot swap the program on %s %s: %s", c->meta->iface, side == REC_RX ? "rx" : "tx",
+				    strerror(-r));
+	h->prog_id = s->id;
+	h->vlan = h->mode == MODE_TCX || h->mode == MODE_CLSACT || s->vlan;
+	return 0;
 }
 
+/* All are loaded before the first is swapped: what can fail fails while everything is still as it was. */
 int capture_upgrade(struct capture *c, const struct filter *filter, struct capture_error *err)
 {
-	(void)filter;
-	libbpf_log_init();
-	for (enum rec_side side = 0; side < REC_SIDES; side++) {
-		struct meta_hook *h = &c->meta->side[side];
-		CLEANUP_CLOSE int prog = -1;
-		uint32_t vlan = 1, id;
-		int r;
+	struct swap swaps[REC_SIDES] = { { .prog = -1, .vlan = 1 }, { .prog = -1, .vlan = 1 } };
+	const struct filter *before = c->filter;
+	int r = 0;
 
-		if (capture_attached(c, side) != 1)
-			continue;
-		r = program_load(c, side, (enum mode)h->mode, &vlan, &prog, &id, err);
-		if (r)
-			return r;
-		if (h->mode == MODE_CLSACT)
-			r = clsact_on(c, side, prog, true);
-		else
-			r = bpf_link_update(c->link[side], prog, NULL);
-		if (r)
-			return capture_fail(err, r, "cannot swap the program on %s %s: %s", c->meta->iface,
-					    side == REC_RX ? "rx" : "tx", strerror(-r));
-		h->prog_id = id;
-		h->vlan = h->mode == MODE_TCX || h->mode == MODE_CLSACT || vlan;
+	libbpf_log_init();
+	c->filter = filter;
+	for (enum rec_side side = 0; !r && side < REC_SIDES; side++) {
+		struct swap *s = &swaps[side];
+
+		s->due = capture_attached(c, side) == 1;
+		if (s->due)
+			r = program_load(c, side, (enum mode)c->meta->side[side].mode, &s->vlan, &s->prog, &s->id, err);
 	}
-	return 0;
+	if (r) {
+		if (c->meta->filter_changing || strcmp(c->meta->filter, filter_text(filter)))
+			c->filter = before;
+		goto out;
+	}
+	__atomic_store_n(&c->meta->filter_changing, 1, __ATOMIC_SEQ_CST);
+	for (enum rec_side side = 0; !r && side < REC_SIDES; side++)
+		if (swaps[side].due)
+			r = swap(c, side, &swaps[side], err);
+	if (r)
+		goto out;
+	snprintf(c->meta->filter, sizeof(c->meta->filter), "%s", filter_text(filter));
+	__atomic_store_n(&c->meta->filter_changing, 0, __ATOMIC_SEQ_CST);
+	for (enum rec_side side = 0; side < REC_SIDES; side++)
+		if (c->prog[side] >= 0) /* loaded by create with the former filter, and never attached */
+			close(TAKE_FD(c->prog[side]));
+out:
+	for (enum rec_side side = 0; side < REC_SIDES; side++)
+		if (swaps[side].prog >= 0)
+			close(swaps[side].prog);
+	return r;
 }
 
 int capture_detach(struct capture *c, struct capture_error *err)

@@ -25,9 +25,9 @@ static struct capture *make(const char *pin_dir)
 		return NULL;
 	for (int i = 0; i < MAPS; i++)
 		c->map[i] = -1;
-	c->link[REC_RX] = c->link[REC_TX] = c->prog[REC_RX] = c->prog[REC_TX] = -1;
-	c->pin_dir = strdup(pin_dir);
-	if (c->pin_dir)
+	c->link[REC_RX] = c->link[REC_TX] = c->prog[REC_RX] = c->prog[REC_TX] = c->promisc = -1;
+	c->pin_dir = pin_dir ? strdup(pin_dir) : NULL;
+	if (c->pin_dir || !pin_dir)
 		return c;
 	free(c);
 	return NULL;
@@ -59,6 +59,8 @@ void capture_close(struct capture *c)
 		if (c->prog[side] >= 0)
 			close(c->prog[side]);
 	}
+	if (c->promisc >= 0)
+		close(c->promisc);
 	meta_unmap(c->meta);
 	for (int i = 0; i < MAPS; i++)
 		if (c->map[i] >= 0)
@@ -74,8 +76,8 @@ static int check_spec(const struct capture_spec *spec, struct link_facts *f, uin
 	char caps[96];
 	int r;
 
-	if (!spec->iface || !spec->pin_dir || !sides || sides >= 1u << REC_SIDES)
-		return capture_fail(err, -EINVAL, "a capture needs an interface, a side and a pin directory");
+	if (!spec->iface || !sides || sides >= 1u << REC_SIDES)
+		return capture_fail(err, -EINVAL, "a capture needs an interface and a side");
 	if (capture_missing_caps(caps, sizeof(caps)) > 0)
 		return capture_fail(err, -EPERM, "missing %s: capture needs root, or these capabilities", caps);
 	r = link_facts(f, spec->iface, 0);
@@ -138,6 +140,8 @@ static int make_meta(struct capture *c, const struct capture_spec *spec, const s
 	m->cpus = (uint32_t)cpus;
 	m->ring_size = ring;
 	m->journal_bytes = spec->journal_bytes ? spec->journal_bytes : JOURNAL_DEFAULT;
+	snprintf(m->filter, sizeof(m->filter), "%s", filter_text(spec->filter));
+	c->filter = spec->filter;
 	for (enum rec_side side = 0; side < REC_SIDES; side++)
 		m->side[side].mode = intended(spec, side, f);
 	cpus = netns_cookie(&m->netns);
@@ -209,9 +213,8 @@ int capture_create(struct capture **out, const struct capture_spec *spec, struct
 
 	libbpf_log_init();
 	r = check_spec(spec, &f, &ring, err);
-	if (r)
-		return r;
-	r = check_place(spec->pin_dir, err);
+	if (!r && spec->pin_dir)
+		r = check_place(spec->pin_dir, err);
 	if (r)
 		return r;
 	c = make(spec->pin_dir);
@@ -220,7 +223,7 @@ int capture_create(struct capture **out, const struct capture_spec *spec, struct
 	r = make_meta(c, spec, &f, ring, err);
 	if (r)
 		goto close;
-	if (pin_find_other(c->pin_dir, f.index, c->meta->netns, other, sizeof(other))) {
+	if (c->pin_dir && pin_find_other(c->pin_dir, f.index, c->meta->netns, other, sizeof(other))) {
 		r = capture_fail(err, -EBUSY, "%s is captured already: %s", f.name, other);
 		goto close;
 	}
@@ -233,12 +236,14 @@ int capture_create(struct capture **out, const struct capture_spec *spec, struct
 	r = load_programs(c, err);
 	if (r)
 		goto close;
-	r = pin_dir_make(c->pin_dir, err);
-	if (r)
-		goto close;
-	r = pin_all(c, err);
-	if (r)
-		goto unpin;
+	if (c->pin_dir) {
+		r = pin_dir_make(c->pin_dir, err);
+		if (r)
+			goto close;
+		r = pin_all(c, err);
+		if (r)
+			goto unpin;
+	}
 	__atomic_store_n(&c->meta->magic, META_MAGIC, __ATOMIC_RELEASE);
 	*out = c;
 	return 0;
@@ -372,6 +377,8 @@ int capture_remove(struct capture *c, struct capture_error *err)
 	int r = capture_detach(c, err), s;
 
 	c->meta->magic = 0; /* from here on it is half a capture */
+	if (!c->pin_dir)
+		return r;
 	s = pin_dir_remove(c->pin_dir);
 	if (s && s != -ENOENT)
 		return capture_fail(err, s, "cannot remove %s: %s", c->pin_dir, strerror(-s));
@@ -460,6 +467,11 @@ const char *capture_mode(const struct capture *c, enum rec_side side)
 	uint32_t mode = c->meta->side[side].mode;
 
 	return mode < ARRAY_SIZE(name) ? name[mode] : "";
+}
+
+const char *capture_filter(const struct capture *c)
+{
+	return c->meta->filter_changing ? "(unknown: its change was interrupted)" : c->meta->filter;
 }
 
 const char *capture_note(const struct capture *c, enum rec_side side)

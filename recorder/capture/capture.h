@@ -74,15 +74,19 @@ int capture_create(struct capture **out, const struct capture_spec *spec, struct
 int capture_open(struct capture **out, const char *pin_dir, struct capture_error *err);
 bool capture_gone(const struct capture *c);
 
-/* Attaches every hook that is not attached, pins the links, sets promiscuous mode. All or nothing. */
+/*
+ * Attaches every hook that is not attached, pins the links, sets promiscuous mode. All or nothing. Of a capture that was
+ * opened and has a filter: capture_upgrade first, it brings the filter; without it -EINVAL.
+ */
 int capture_attach(struct capture *c, struct capture_error *err);
 
 /*
- * Loads this build's programs with `filter` (NULL: none) onto the same maps and swaps them in place; no packet is lost or
- * counted wrongly. For a capture that is resumed, and for another filter.
+ * Loads this build's programs with `filter` (NULL: none; kept like capture_spec.filter) onto the same maps and swaps them in
+ * place; no packet is lost or counted wrongly. For a capture that is resumed, and for another filter. When a program cannot
+ * be loaded, nothing is changed.
  */
 int capture_upgrade(struct capture *c, const struct filter *filter, struct capture_error *err);
-/* Text of the filter in force, "" for none. */
+/* Text of the filter in force, "" for none; no expression at all (it begins with "(unknown") when a swap was interrupted. */
 const char *capture_filter(const struct capture *c);
 
 /* Takes the hooks off, gives promiscuous mode back. The maps stay: what is in the rings can still be drained. */
@@ -116,7 +120,7 @@ int capture_ring_fd(const struct capture *c, enum rec_side side, unsigned cpu);
 const uint8_t *capture_id(const struct capture *c); /* 16 random bytes, made with the rings */
 const char *capture_iface(const struct capture *c);
 unsigned capture_ifindex(const struct capture *c);
-const char *capture_pin_dir(const struct capture *c);
+const char *capture_pin_dir(const struct capture *c); /* NULL: not pinned */
 unsigned capture_sides(const struct capture *c);
 unsigned capture_cpus(const struct capture *c);          /* possible CPUs: the stride */
 uint32_t capture_ring_size(const struct capture *c);     /* data bytes of each ring */

@@ -6,6 +6,7 @@
  *   load.c     maps, rings, programs            promisc.c  the promiscuous flag
  *   attach.c   hooks on and off, live upgrade   own.c      the recorder's own connections
  *   pin.c      the directory of pins            error.c    text of errors, libbpf's messages, capabilities
+ *   filter*.c  the capture filter, see filter_internal.h
  */
 #ifndef XDP_RECORDER_CAPTURE_INTERNAL_H
 #define XDP_RECORDER_CAPTURE_INTERNAL_H
@@ -13,6 +14,7 @@
 #include <net/if.h>
 
 #include "recorder/capture/capture.h"
+#include "recorder/capture/filter.h"
 #include "recorder/core/util.h"
 
 enum mode { MODE_NONE, MODE_XDP, MODE_XDP_GENERIC, MODE_TCX, MODE_CLSACT };
@@ -49,18 +51,23 @@ struct meta {
 	uint32_t hash_seed; /* of all sides, so that both directions of a conversation hash alike; never told to anybody */
 	uint8_t id[16];
 	struct meta_hook side[REC_SIDES];
+	uint32_t filter_changing; /* 1: programs are being swapped, some may have the filter that was, some the new one */
+	uint32_t reserved;
+	char filter[FILTER_TEXT_MAX + 8]; /* text of the filter in force, "" for none */
 };
 
 enum internal_map { MAP_META = CAPTURE_MAPS, MAP_RINGS_RX, MAP_RINGS_TX, MAPS };
 
 struct capture {
-	char *pin_dir;
+	char *pin_dir; /* NULL: not pinned */
+	const struct filter *filter; /* the caller's; of the programs that are loaded from now on */
 	int map[MAPS];
 	int *ring[REC_SIDES]; /* [cpus], -1 where none */
 	int link[REC_SIDES];  /* -1 where none */
 	int prog[REC_SIDES];  /* loaded by create, for the first attach to take; -1 where none */
 	uint32_t prog_vlan[REC_SIDES];
 	struct meta *meta;    /* mapped, shared */
+	int promisc;          /* packet socket that keeps the interface promiscuous when nothing is pinned, else -1 */
 	bool gone;            /* its interface was not there when it was opened */
 };
 
@@ -89,8 +96,12 @@ int netns_cookie(uint64_t *out);
 int clsact_filters(unsigned ifindex);
 
 /* ---- load.c ---- */
+#define BELL_UNPINNED "bell_unpinned" /* name of a map by which others tell that a capture is not pinned */
 int maps_create(struct capture *c, struct capture_error *err);
-/* The program of a side in the given mode, loaded onto the capture's maps. *vlan: in 1 try, out 1 if it asks. */
+/*
+ * The program of a side in the given mode with c->filter in it, loaded onto the capture's maps. *vlan: in 1 try, out 1 if
+ * it asks.
+ */
 int program_load(struct capture *c, enum rec_side side, enum mode mode, uint32_t *vlan, int *prog_fd, uint32_t *prog_id,
 		 struct capture_error *err);
 

@@ -15,6 +15,7 @@
 
 #include "bpf/compat.h"
 #include "recorder.skel.h"
+#include "recorder/capture/filter_internal.h"
 
 /* Calls back for each online CPU below `limit`; returns their number. The file reads like "0-3,6". */
 static unsigned online(unsigned limit, void (*each)(unsigned cpu, void *arg), void *arg)
@@ -143,7 +144,7 @@ int maps_create(struct capture *c, struct capture_error *err)
 		{ CAPTURE_DESK, BPF_MAP_TYPE_ARRAY, "desk", 4, sizeof(union rec_desk), 1 + all, mapped },
 		{ CAPTURE_POLICY, BPF_MAP_TYPE_ARRAY, "policy", 4, sizeof(struct rec_policy), 1, mapped },
 		{ CAPTURE_OWN, BPF_MAP_TYPE_HASH, "own", sizeof(struct rec_own_key), 4, REC_OWN_FLOWS, 0 },
-		{ CAPTURE_BELL, BPF_MAP_TYPE_RINGBUF, "bell", 0, 0, 4096, 0 },
+		{ CAPTURE_BELL, BPF_MAP_TYPE_RINGBUF, c->pin_dir ? "bell" : BELL_UNPINNED, 0, 0, 4096, 0 },
 		{ CAPTURE_JOURNAL, BPF_MAP_TYPE_ARRAY, "journal", 4, m->journal_bytes, 1, mapped },
 	};
 	int r = 0;
@@ -157,16 +158,15 @@ int maps_create(struct capture *c, struct capture_error *err)
 	return r;
 }
 
-/* One try. Gives a descriptor, or -errno. */
-static int load(struct capture *c, enum rec_side side, enum mode mode, bool vlan)
+/* The object with its settings, maps and the one program that is wanted, not yet loaded. 0 or -errno. */
+static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side, enum mode mode, bool vlan,
+		   struct splice *splice, struct bpf_program **program)
 {
 	bool xdp = mode == MODE_XDP || mode == MODE_XDP_GENERIC;
-	struct recorder_bpf *o = recorder_bpf__open();
+	struct rec_settings *s = (struct rec_settings *)&o->rodata->settings;
 	struct bpf_program *p;
-	int err, fd;
+	int err = 0;
 
-	if (!o)
-		return -errno;
 	p = !xdp ? o->progs.rec_tc : vlan ? o->progs.rec_xdp_vlan : o->progs.rec_xdp;
 	bpf_program__set_autoload(o->progs.rec_tc, p == o->progs.rec_tc);
 	bpf_program__set_autoload(o->progs.rec_xdp, p == o->progs.rec_xdp);
@@ -175,14 +175,13 @@ static int load(struct capture *c, enum rec_side side, enum mode mode, bool vlan
 		bpf_program__set_ifindex(p, c->meta->ifindex);
 		bpf_program__set_flags(p, bpf_program__flags(p) | REC_BPF_F_XDP_DEV_BOUND_ONLY);
 	}
-	struct rec_settings *s = (struct rec_settings *)&o->rodata->settings;
-
 	s->side = side;
 	s->cpus = c->meta->cpus;
 	s->ring_size = c->meta->ring_size;
 	s->tap = c->meta->tap;
 	s->vlan_kfunc = vlan;
 	s->hash_seed = c->meta->hash_seed;
+	splice_settings(splice, o->obj, s);
 
 	const struct {
 		struct bpf_map *map;
@@ -196,17 +195,31 @@ static int load(struct capture *c, enum rec_side side, enum mode mode, bool vlan
 		{ o->maps.bell, c->map[CAPTURE_BELL] },
 	};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(maps); i++) {
+	for (unsigned i = 0; !err && i < ARRAY_SIZE(maps); i++)
 		err = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
-		if (err)
-			goto out;
-	}
-	err = recorder_bpf__load(o);
+	*program = p;
+	return err;
+}
+
+/* One try. Gives a descriptor, or -errno; -ENOEXEC with text: without the capture filter, so it is not to be used. */
+static int load(struct capture *c, enum rec_side side, enum mode mode, bool vlan, struct capture_error *text)
+{
+	struct recorder_bpf *o = NULL;
+	struct bpf_program *p = NULL;
+	struct splice *splice;
+	int fd = -1, err = splice_begin(&splice, c->filter, text);
+
 	if (err)
-		goto out;
-	fd = dup(bpf_program__fd(p));
-	err = fd < 0 ? -errno : fd;
-out:
+		return err;
+	o = recorder_bpf__open();
+	err = o ? prepare(c, o, side, mode, vlan, splice, &p) : -errno;
+	if (!err)
+		err = recorder_bpf__load(o);
+	err = splice_end(splice, err, text);
+	if (!err) {
+		fd = dup(bpf_program__fd(p));
+		err = fd < 0 ? -errno : fd;
+	}
 	recorder_bpf__destroy(o);
 	return err;
 }
@@ -224,15 +237,20 @@ int program_load(struct capture *c, enum rec_side side, enum mode mode, uint32_t
 	if (*vlan) {
 		/* Needs Linux 6.8 and a driver that can: without them it is an ordinary program. */
 		libbpf_log_begin();
-		fd = load(c, side, mode, true);
+		fd = load(c, side, mode, true, err);
 		libbpf_log_end(0);
 		*vlan = fd >= 0;
 	}
 	if (fd < 0) {
 		libbpf_log_begin();
-		fd = load(c, side, mode, false);
+		fd = load(c, side, mode, false, err);
 		libbpf_log_end(fd < 0);
 	}
+	if (fd == -ENOEXEC)
+		return fd;
+	if (fd < 0 && c->filter && fd != -EPERM && fd != -ENOMEM)
+		return capture_fail(err, fd, "cannot load the program with its capture filter of %u instructions for %s: %s",
+				    filter_length(c->filter), c->meta->iface, strerror(-fd));
 	if (fd < 0) {
 		if ((fd == -EPERM || fd == -EACCES) && capture_missing_caps(caps, sizeof(caps)) > 0)
 			return capture_fail(err, fd, "cannot load the program for %s: missing %s (run as root)", c->meta->iface,

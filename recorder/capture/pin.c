@@ -174,15 +174,18 @@ void meta_unmap(struct meta *m)
 		munmap(m, sizeof(*m));
 }
 
-/* Is the capture in dir one of this interface? Only the members that never move are read. */
+/* Is the capture in dir one of this interface? Only the members that never move are read: its meta may be of another size. */
 static bool is_of(const char *dir, unsigned ifindex, uint64_t netns)
 {
 	CLEANUP_CLOSE int fd = pin_get(dir, "meta");
-	struct meta *m = fd < 0 ? NULL : meta_map(fd);
-	bool same = m && m->magic == META_MAGIC && m->ifindex == ifindex && m->netns == netns;
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info), zero = 0;
+	CLEANUP_FREE struct meta *m = NULL;
 
-	meta_unmap(m);
-	return same;
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) || info.value_size < offsetof(struct meta, sides))
+		return false;
+	m = malloc(info.value_size);
+	return m && !bpf_map_lookup_elem(fd, &zero, m) && m->magic == META_MAGIC && m->ifindex == ifindex && m->netns == netns;
 }
 
 /* Walks `depth` levels of directories below dir. */

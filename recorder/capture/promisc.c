@@ -2,11 +2,13 @@
 /*
  * promisc.c - the promiscuous flag of the interface. It must hold while no process of ours lives, so it is the
  * administrative flag (as `ip link set IF promisc on`), not a packet socket's membership; whether it was us who set it
- * stands in the pinned meta, written before the flag is.
+ * stands in the pinned meta, written before the flag is. A capture that is not pinned shall leave nothing behind: there it is
+ * a packet socket's membership, which others' flags and memberships stand beside.
  */
 #include "recorder/capture/internal.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -28,6 +30,17 @@ static int change(const char *iface, short set, short clear)
 	return ioctl(fd, SIOCSIFFLAGS, &r) ? -errno : 0;
 }
 
+/* A socket that receives nothing (protocol 0) and is a member of the interface's promiscuous group; -errno. */
+static int membership(unsigned ifindex)
+{
+	struct packet_mreq member = { .mr_ifindex = (int)ifindex, .mr_type = PACKET_MR_PROMISC };
+	CLEANUP_CLOSE int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &member, sizeof(member)))
+		return -errno;
+	return TAKE_FD(fd);
+}
+
 int promisc_set(struct capture *c, struct capture_error *err)
 {
 	uint32_t before = c->meta->promisc_ours;
@@ -36,6 +49,12 @@ int promisc_set(struct capture *c, struct capture_error *err)
 
 	if (!c->meta->promisc)
 		return 0;
+	if (!c->pin_dir) {
+		if (c->promisc < 0)
+			c->promisc = membership(c->meta->ifindex);
+		return c->promisc >= 0 ? 0 : capture_fail(err, c->promisc, "cannot set %s promiscuous: %s (without it: -p)",
+							  c->meta->iface, strerror(-c->promisc));
+	}
 	c->meta->promisc_ours = 1;
 	r = link_facts(&f, NULL, c->meta->ifindex);
 	if (!r)
@@ -53,6 +72,8 @@ int promisc_restore(struct capture *c)
 	struct link_facts f;
 	int r;
 
+	if (c->promisc >= 0)
+		close(TAKE_FD(c->promisc));
 	if (!c->meta->promisc_ours)
 		return 0;
 	r = link_facts(&f, NULL, c->meta->ifindex);

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "recorder.skel.h"
+#include "recorder/capture/filter_internal.h"
 #include "recorder/capture/internal.h"
 #include "recorder/source/native.h"
 
@@ -25,6 +26,7 @@
 struct capture_run {
 	struct recorder_bpf *object;
 	int prog; /* of the object */
+	const struct filter *filter;
 	const struct rec_ring *ring;
 	const struct rec_seconds *seconds;
 	union rec_desk *desk;
@@ -39,35 +41,36 @@ struct capture_run {
 };
 _Static_assert(sizeof(((struct capture_run *)0)->in) == sizeof(struct rec_import_meta) + REC_CAP_MAX, "they touch");
 
-/* The object, open and not yet loaded, with no program but this one to be loaded. */
-static int object_open(struct recorder_bpf **out, const struct filter *filter)
+/* The object with its settings and the one program that is wanted, not yet loaded. */
+static int prepare(struct capture_run *run, struct splice *splice)
 {
-	struct recorder_bpf *o;
+	struct recorder_bpf *o = run->object;
+	struct rec_settings *s = (struct rec_settings *)&o->rodata->settings;
 	struct bpf_program *p;
 
-	if (filter)
-		return -EOPNOTSUPP;
-	o = recorder_bpf__open();
-	if (!o)
-		return -errno;
 	bpf_object__for_each_program(p, o->obj)
 		bpf_program__set_autoload(p, p == o->progs.rec_xdp_import);
-	*out = o;
-	return 0;
-}
-
-static int object_load(struct capture_run *run)
-{
-	struct rec_settings *s = (struct rec_settings *)&run->object->rodata->settings;
-	int r;
-
 	s->side = REC_RX;
 	s->cpus = 1;
 	s->ring_size = REC_RING_MIN;
 	s->hash_seed = run->hash_seed;
-	r = bpf_map__set_max_entries(run->object->maps.desk, DESK_ELEMENTS);
+	splice_settings(splice, o->obj, s);
+	return bpf_map__set_max_entries(o->maps.desk, DESK_ELEMENTS);
+}
+
+/* 0 or -errno; -ENOEXEC with text: without the capture filter, so it is not to be used. */
+static int load(struct capture_run *run, struct capture_error *text)
+{
+	struct splice *splice;
+	int r = splice_begin(&splice, run->filter, text);
+
+	if (r)
+		return r;
+	run->object = recorder_bpf__open();
+	r = run->object ? prepare(run, splice) : -errno;
 	if (!r)
 		r = recorder_bpf__load(run->object);
+	r = splice_end(splice, r, text);
 	if (!r)
 		run->prog = bpf_program__fd(run->object->progs.rec_xdp_import);
 	return r;
@@ -108,11 +111,12 @@ int capture_run_open(struct capture_run **out, const struct filter *filter, uint
 	if (!run)
 		return capture_fail(err, -ENOMEM, "cannot make the import program: no memory");
 	run->hash_seed = hash_seed;
+	run->filter = filter;
+	if (err)
+		err->text[0] = 0;
 	libbpf_log_init();
 	libbpf_log_begin();
-	r = object_open(&run->object, filter);
-	if (!r)
-		r = object_load(run);
+	r = load(run, err);
 	if (!r)
 		r = maps_make(run);
 	if (!r) {
@@ -126,6 +130,8 @@ int capture_run_open(struct capture_run **out, const struct filter *filter, uint
 		return capture_fail(err, r, "cannot load the import program: missing %s (run as root)", caps);
 	}
 	libbpf_log_end(1);
+	if (err && err->text[0]) /* the filter's part in it */
+		return r;
 	return capture_fail(err, r, "cannot load the import program: %s (Linux 6.1 or newer is needed)", strerror(-r));
 }
 
@@ -149,6 +155,10 @@ static void run_native(struct capture_run *run, const uint8_t *bytes, uint32_t h
 		       enum rec_term *term, const struct rec_head **record)
 {
 	run->native++;
+	if (!filter_match(run->filter, bytes, have, wire > have ? wire : have)) {
+		*term = REC_FILTERED_EXPR;
+		return;
+	}
 	*record = native_record(&run->slot, bytes, have, wire, time, run->hash_seed);
 	*term = REC_PUBLISHED;
 }

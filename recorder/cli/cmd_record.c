@@ -2,6 +2,7 @@
 #include "recorder/cli/cmd.h"
 
 #include "recorder/capture/capture.h"
+#include "recorder/capture/filter.h"
 #include "recorder/cli/interface.h"
 #include "recorder/core/util.h"
 #include "recorder/process/keeper.h"
@@ -38,6 +39,20 @@ static bool interfaces_exist(const struct settings_list *interfaces)
 	return !missing;
 }
 
+/* Only whether it can be compiled: early, and before anything is touched. */
+static bool filter_sound(const char *expression)
+{
+	struct filter *filter = NULL;
+	struct filter_error error;
+
+	if (filter_compile(&filter, expression, &error)) {
+		cmd_fail(EXIT_USAGE, "%s", error.text);
+		return false;
+	}
+	filter_free(filter);
+	return true;
+}
+
 int cmd_record(const struct settings *settings)
 {
 	struct instance instance;
@@ -54,7 +69,7 @@ int cmd_record(const struct settings *settings)
 	} else if (!interfaces_exist(&settings->interfaces)) {
 		return EXIT_FAILED;
 	}
-	if (!cmd_has_database(settings))
+	if (!filter_sound(settings->filter) || !cmd_has_database(settings))
 		return EXIT_USAGE;
 	if (!cmd_user_exists(settings->user))
 		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",

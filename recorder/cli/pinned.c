@@ -98,6 +98,8 @@ static bool append_capture(bson_t *to, const struct capture *c)
 	bson_t hooks;
 
 	BSON_APPEND_UTF8(to, "iface", capture_iface(c));
+	if (*capture_filter(c))
+		BSON_APPEND_UTF8(to, "filter", capture_filter(c));
 	for (unsigned i = 0; i < 16; i++)
 		snprintf(id + 2 * i, 3, "%02x", capture_id(c)[i]);
 	BSON_APPEND_UTF8(to, "id", id);

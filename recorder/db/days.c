@@ -11,6 +11,7 @@
 #include "recorder/db/ensure.h"
 
 #define DAYS_MAX 62u
+#define YEAR_SPAN_S 3600 /* a capture's packets come at once, in order of time: buckets fill by count, not by age */
 #define READY 64u /* days that a process remembers: more than it writes to at a time */
 #define PATIENCE_MS                                                                                                    \
 	3000 /* a call does not begin another command after that: what is missing comes with the next call */
@@ -60,8 +61,13 @@ void days_set_span(struct days *days, unsigned span_s)
 
 char *days_collection(char out[DAYS_NAME], const char *family, uint32_t day)
 {
-	snprintf(out, DAYS_NAME, "%.20s_%08u", family, day);
+	snprintf(out, DAYS_NAME, days_is_year(day) ? "%.20s_%04u" : "%.20s_%08u", family, day);
 	return out;
+}
+
+static uint32_t next_period(uint32_t day)
+{
+	return days_is_year(day) ? day + 1 : clock_next_day(day);
 }
 
 /* ---- what this process knows to be there ------------------------------------------------------------------- */
@@ -153,13 +159,15 @@ static bool set_has(const struct set *set, uint32_t day)
 	return low < set->count && set->day[low] == day;
 }
 
-/* "packets_20260131" of family "packets" -> 20260131, else 0. */
+/* "packets_20260131" of family "packets" -> 20260131, "packets_2019" -> 2019, else 0. */
 static uint32_t day_of(const char *name, const char *family)
 {
-	size_t len = strlen(family);
+	size_t len = strlen(family), digits;
 
-	if (strncmp(name, family, len) || name[len] != '_' || strspn(name + len + 1, "0123456789") != 8 ||
-	    name[len + 9])
+	if (strncmp(name, family, len) || name[len] != '_')
+		return 0;
+	digits = strspn(name + len + 1, "0123456789");
+	if ((digits != 8 && digits != 4) || name[len + 1 + digits])
 		return 0;
 	return (uint32_t)strtoul(name + len + 1, NULL, 10);
 }
@@ -234,7 +242,7 @@ static bool look_at(void *arg, const bson_t *collection)
 static enum db_result list(struct db_client *client, struct listing *listing, struct db_problem *problem)
 {
 	bson_t *command = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", "{", "$regex",
-				   "^(packets|(packets|balance|batches|floods)_[0-9]{8})$", "}", "}");
+				   "^(packets|(packets|balance|batches|floods)_([0-9]{4}|[0-9]{8}))$", "}", "}");
 	enum db_result result;
 
 	memset(listing, 0, sizeof(*listing));
@@ -320,7 +328,7 @@ static enum db_result make(struct days *days, struct db_client *client, const ch
 
 	bson_init(&command);
 	BSON_APPEND_UTF8(&command, "create", name);
-	append_options(&command, &options, days->span_s, wire);
+	append_options(&command, &options, days_is_year(day) ? YEAR_SPAN_S : days->span_s, wire);
 	result = ensure_command(client, &command, problem);
 	bson_destroy(&command);
 	if (result == DB_FATAL && series) {
@@ -362,15 +370,23 @@ static enum db_result make_day(struct days *days, struct db_client *client, uint
 
 /* ---- the view ---------------------------------------------------------------------------------------------- */
 
+/* As many of the days, and as many of the years, which are the smaller numbers. */
 static void newest(struct set *out, const struct set *from, size_t count)
 {
-	for (size_t i = from->count > count ? from->count - count : 0; i < from->count; i++)
+	size_t years = 0;
+
+	while (years < from->count && days_is_year(from->day[years]))
+		years++;
+	for (size_t i = years > count ? years - count : 0; i < years; i++)
+		set_add(out, from->day[i]);
+	for (size_t i = from->count - years > count ? from->count - count : years; i < from->count; i++)
 		set_add(out, from->day[i]);
 }
 
+/* Years come with an import, not with the calendar. */
 static void coming(struct set *out, uint32_t day, unsigned count)
 {
-	for (unsigned i = 0; i <= count; i++, day = clock_next_day(day))
+	for (unsigned i = 0; !days_is_year(day) && i <= count; i++, day = clock_next_day(day))
 		set_add(out, day);
 }
 
@@ -400,7 +416,7 @@ static void view_wanted(const struct listing *listing, uint32_t last, struct set
 	coming(want, last, DAYS_VIEW_COMING);
 	for (size_t i = listing->view.count; i-- > 0 && others < DAYS_VIEW_COMING;) {
 		uint32_t day = listing->view.day[i];
-		if (day && !set_has(want, day) && !set_has(&listing->of[0], day)) {
+		if (!days_is_year(day) && !set_has(want, day) && !set_has(&listing->of[0], day)) {
 			set_add(want, day);
 			others++;
 		}
@@ -506,7 +522,9 @@ enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, st
 		return result;
 	client.until_ns = clock_boot_ns() + PATIENCE_MS * 1000000ull;
 	result = list(&client, &there, problem);
-	for (uint32_t day = first; result == DB_OK && day <= last; day = clock_next_day(day)) {
+	if (result == DB_OK && days_is_year(first) != days_is_year(last))
+		result = db_problem_set(problem, DB_FATAL, "%u to %u: days and years do not go together", first, last);
+	for (uint32_t day = first; result == DB_OK && day <= last; day = next_period(day)) {
 		if (++n > DAYS_MAX)
 			result = db_problem_set(problem, DB_FATAL, "more than %u days at once", DAYS_MAX);
 		else
@@ -555,7 +573,7 @@ enum db_result days_list(struct db *db, const char *family, uint32_t **days, siz
 	*count = 0;
 	if (result != DB_OK)
 		return result;
-	snprintf(pattern, sizeof(pattern), "^%.20s_[0-9]{8}$", family);
+	snprintf(pattern, sizeof(pattern), "^%.20s_([0-9]{4}|[0-9]{8})$", family);
 	bson_t *command = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true), "filter", "{", "name",
 				   "{", "$regex", BCON_UTF8(pattern), "}", "}");
 	result = db_each(&client, NULL, command, look_at_name, &names, problem);

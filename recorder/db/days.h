@@ -2,10 +2,15 @@
 /*
  * days.h - the daily collections and the view over them.
  *
+ * A *day* is the number YYYYMMDD. A number below 10,000 is a year, for imported captures, which lie anywhere between
+ * 1970 and 2106: packets_2019, balance_2019 and so on, with buckets of an hour. Everything below is true of years too;
+ * an import's years and a recorder's days can stand in one database, and the view unites them.
+ *
  * packets_YYYYMMDD (time series), balance_*, batches_*, floods_*: made from the templates of migrations (migrate.h),
  * with their indexes, before the first document comes: MongoDB would make a plain collection by itself where a time
- * series must be. The view `packets` unites the newest 90 days that exist and the coming 31, by name; it is changed
- * only when one of the next 7 days is missing from it, or an existing one among the newest 90 is.
+ * series must be. The view `packets` unites the newest 90 days that exist (and as many years) and the coming 31 days,
+ * by name; it is changed only when one of the next 7 days is missing from it, or an existing one among the newest 90
+ * is.
  *
  * Any thread, several recorders at once: everything is "make it unless it is there, then look at what is there".
  */
@@ -22,17 +27,22 @@
 
 struct days;
 
+static inline bool days_is_year(uint32_t day)
+{
+	return day < 10000;
+}
+
 /* `span_s`: bucketMaxSpanSeconds of packets_* made from now on; 0: as the template says. Keeps db and migrations (until
  * days_free). NULL: no memory. */
 struct days *days_new(struct db *db, const struct migrations *migrations, unsigned span_s);
 void days_free(struct days *days);
 
-/* For days made from now on. */
+/* For days (not years) made from now on. */
 void days_set_span(struct days *days, unsigned span_s);
 
 /*
- * Collections and indexes of days first..last (YYYYMMDD, at most 62 of them) and the view as seen from `last`. Looks at
- * the server each time (one command when all is there) and forgets days that were dropped.
+ * Collections and indexes of days first..last (both days or both years, at most 62 of them) and the view as seen from
+ * `last`. Looks at the server each time (one command when all is there) and forgets days that were dropped.
  */
 enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, struct db_problem *problem);
 
@@ -46,7 +56,7 @@ enum db_result days_need(struct days *days, struct db_client *client, uint32_t d
 void days_forget(struct days *days, uint32_t day);
 
 #define DAYS_NAME 32
-/* "packets_20260131"; returns out. */
+/* "packets_20260131", "packets_2019"; returns out. */
 char *days_collection(char out[DAYS_NAME], const char *family, uint32_t day);
 
 /* Days of which `family` has a collection, ascending. *days is malloced. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * builder.h - what the sources of rebuild share. Each function writes its layer behind what is there, when the field is
- * set that decode sets with it; then all its fields must be. Fields are marked as they are used: one that is left over in the
- * end belongs to no layer of this packet, and the packet is refused. All give 0 or -EINVAL.
+ * set that decode sets with it; then all its fields must be. Fields are marked as they are used: one that is left over
+ * in the end belongs to no layer of this packet, and the packet is refused. All give 0 or -EINVAL.
  */
 #ifndef XDP_RECORDER_PACKET_BUILDER_H
 #define XDP_RECORDER_PACKET_BUILDER_H
@@ -71,8 +71,10 @@ static inline const struct packet_stack *stack_of(const struct packet *p, unsign
 /* rebuild.c: as decode_stack */
 int rebuild_stack(struct builder *b, unsigned w, unsigned etype);
 
-/* rebuild_l2.c: as decode_between: gives the EtherType of what follows, 0: nothing, or -EINVAL. *pppoe: the header whose length
- * is still to be written by rebuild_pppoe_length, when what follows is there. */
+/*
+ * rebuild_l2.c: as decode_between: gives the EtherType of what follows, 0: nothing, or -EINVAL. *pppoe is the header
+ * whose length is still to be written, by rebuild_pppoe_length, when what follows is there.
+ */
 int rebuild_between(struct builder *b, unsigned w, unsigned etype, uint8_t **pppoe);
 int rebuild_pppoe_length(struct builder *b, uint8_t *pppoe);
 int rebuild_arp(struct builder *b, unsigned w);

@@ -112,8 +112,7 @@ static __attribute__((noinline)) void decode_other_l4(struct packet *p, unsigned
 	case WIRE_IPIP:
 	case WIRE_6IN4:
 		if (w == OUTER && c->left)
-			decode_stack(p, INNER, c,
-				     p->outer.key.proto == WIRE_IPIP ? WIRE_ETYPE_IPV4 : WIRE_ETYPE_IPV6);
+			decode_stack(p, INNER, c, p->outer.key.proto == WIRE_IPIP ? WIRE_ETYPE_IPV4 : WIRE_ETYPE_IPV6);
 		break;
 	}
 }
@@ -173,6 +172,14 @@ static __attribute__((noinline)) unsigned decode_chain(struct packet *p, unsigne
 
 	s->key.proto = chain.next;
 	*later = chain.later;
+	if (chain.auth && !packet_has(p, PKT_AH_SPI)) {
+		struct packet_other *o = other_of(p);
+
+		o->ah_spi = get_be32(chain.auth + 4);
+		o->ah_seq = get_be32(chain.auth + 8);
+		packet_set(p, PKT_AH_SPI);
+		packet_set(p, PKT_AH_SEQ);
+	}
 	if (!chain.length)
 		return 0;
 	s->nxt = (uint8_t)next;
@@ -182,14 +189,6 @@ static __attribute__((noinline)) unsigned decode_chain(struct packet *p, unsigne
 		s->fragid = get_be32(chain.fragment + 4);
 		set(p, w, PKT_FRAG);
 		set(p, w, PKT_FRAGID);
-	}
-	if (chain.auth && !packet_has(p, PKT_AH_SPI)) {
-		struct packet_other *o = other_of(p);
-
-		o->ah_spi = get_be32(chain.auth + 4);
-		o->ah_seq = get_be32(chain.auth + 8);
-		packet_set(p, PKT_AH_SPI);
-		packet_set(p, PKT_AH_SEQ);
 	}
 	if (chain.headers > 1 || chain.fragment != c->at || c->at[1]) {
 		s->ext = (struct packet_bytes){c->at, (uint16_t)chain.length};

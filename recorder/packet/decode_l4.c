@@ -12,7 +12,7 @@ static void decode_ports(struct packet *p, unsigned w, const uint8_t *b)
 	set(p, w, PKT_RPORT);
 }
 
-/* ---- TCP ---------------------------------------------------------------------------------------------------------- */
+/* ---- TCP --------------------------------------------------------------------------------------------------- */
 
 /* A header cut short: as far as it goes. */
 void decode_tcp_cut(struct packet *p, unsigned w, struct cursor *c)
@@ -143,7 +143,7 @@ bool decode_options(struct packet *p, unsigned w, const uint8_t *o, unsigned n)
 	return exact;
 }
 
-/* ---- ICMP --------------------------------------------------------------------------------------------------------- */
+/* ---- ICMP -------------------------------------------------------------------------------------------------- */
 
 /* What is behind the 8 bytes. */
 static void decode_icmp_more(struct packet *p, unsigned w, struct cursor *c)
@@ -234,7 +234,7 @@ void decode_icmp(struct packet *p, unsigned w, struct cursor *c)
 		decode_icmp_more(p, w, c);
 }
 
-/* ---- SCTP, DCCP, ESP ---------------------------------------------------------------------------------------------- */
+/* ---- SCTP, DCCP, ESP --------------------------------------------------------------------------------------- */
 
 /* A chunk's fixed part, of the bytes that wire_chunk_length says. */
 static void decode_chunk(struct packet *p, const uint8_t *b)
@@ -388,7 +388,7 @@ void decode_esp(struct packet *p, struct cursor *c)
 	take(c, WIRE_ESP_LEN);
 }
 
-/* ---- in a quote --------------------------------------------------------------------------------------------------- */
+/* ---- in a quote -------------------------------------------------------------------------------------------- */
 
 void decode_quoted(struct packet *p, struct cursor *c)
 {

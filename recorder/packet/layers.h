@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * layers.h - what the sources of decode share. Each function takes its layer from the cursor; what it knows of the whole
- * is only the cursor's law.
+ * layers.h - what the sources of decode share. Each function takes its layer from the cursor; what it knows of the
+ * whole is only the cursor's law.
  *
  * One cursor goes through the bytes. A layer is either *taken*: all its bytes are given back by the fields it sets
  * (rebuild does that, layer by layer), or taken inexactly (`exact` becomes false: a byte of it is in no field), or
@@ -58,7 +58,7 @@ static inline struct packet_other *other_of(struct packet *p)
 /* decode.c: a stack inside another, from the EtherType of what begins at the cursor; WIRE_ETYPE_TEB: Ethernet. */
 void decode_stack(struct packet *p, unsigned w, struct cursor *c, unsigned etype);
 
-/* decode_l2.c: what is between Ethernet and layer 3: LLC, SNAP, PPPoE, MPLS. Gives the EtherType of what follows, 0: nothing. */
+/* decode_l2.c: LLC, SNAP, PPPoE, MPLS before layer 3. Gives the EtherType of what follows, 0: nothing. */
 unsigned decode_between(struct packet *p, struct cursor *c, unsigned etype);
 void decode_arp(struct packet *p, unsigned w, struct cursor *c);
 

@@ -5,7 +5,7 @@
  */
 #include "recorder/packet/builder.h"
 
-/* The length that layer 3 announces, for the packet that begins at `at` and has `fixed` bytes that it does not count; -EINVAL. */
+/* The length that layer 3 announces: of a packet that begins at `at`, but for its first `fixed` bytes; or -EINVAL. */
 static int announced(struct builder *b, unsigned w, unsigned at, unsigned fixed)
 {
 	const struct packet_stack *s = stack_of(b->p, w);

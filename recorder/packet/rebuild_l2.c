@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* rebuild_l2.c - decode_l2.c read backwards: LLC, SNAP, PPPoE, MPLS, ARP. The first stack that can have them has them. */
+/*
+ * rebuild_l2.c - decode_l2.c read backwards: LLC, SNAP, PPPoE, MPLS, ARP. What a packet has fields for once is in the
+ * first stack that can have it.
+ */
 #include "recorder/packet/builder.h"
 
 static int rebuild_llc(struct builder *b)

@@ -2,7 +2,7 @@
 /* rebuild_l4.c - TCP, UDP, ICMP, SCTP, DCCP, ESP, and the first 8 bytes of them in a quote. */
 #include "recorder/packet/builder.h"
 
-/* ---- TCP ---------------------------------------------------------------------------------------------------------- */
+/* ---- TCP --------------------------------------------------------------------------------------------------- */
 
 /* Writes one option; `room` bytes are left. Its length, 0: it does not fit, or its fields are not there. */
 static unsigned rebuild_option(struct builder *b, unsigned w, unsigned digit, uint8_t *o, unsigned room)
@@ -85,8 +85,8 @@ static int rebuild_options(struct builder *b, unsigned w, uint8_t out[40])
 static int rebuild_tcp(struct builder *b, unsigned w)
 {
 	/* What topts holds may also be read from them. */
-	const uint64_t read = BIT(PKT_MSS) | BIT(PKT_WS) | BIT(PKT_SACK) | BIT(PKT_LTSVAL) | BIT(PKT_RTSVAL) |
-			      0xffull << PKT_SL1;
+	const uint64_t read =
+		BIT(PKT_MSS) | BIT(PKT_WS) | BIT(PKT_SACK) | BIT(PKT_LTSVAL) | BIT(PKT_RTSVAL) | 0xffull << PKT_SL1;
 	const struct packet_stack *s = stack_of(b->p, w);
 	uint8_t *h = give(b, WIRE_TCP_LEN), *o;
 	uint8_t options[40];
@@ -136,7 +136,7 @@ static int rebuild_udp(struct builder *b, unsigned w, uint32_t implied)
 	return w == OUTER ? rebuild_udp_tunnel(b) : 0;
 }
 
-/* ---- ICMP --------------------------------------------------------------------------------------------------------- */
+/* ---- ICMP -------------------------------------------------------------------------------------------------- */
 
 /* What is behind the 8 bytes: it is there when its first field is. */
 static int rebuild_icmp_more(struct builder *b, unsigned w)
@@ -222,7 +222,7 @@ static int rebuild_icmp(struct builder *b, unsigned w)
 	return w == QUOTE ? 0 : rebuild_icmp_more(b, w);
 }
 
-/* ---- SCTP, DCCP, ESP ---------------------------------------------------------------------------------------------- */
+/* ---- SCTP, DCCP, ESP --------------------------------------------------------------------------------------- */
 
 static int rebuild_chunk(struct builder *b)
 {

@@ -28,7 +28,8 @@ static int rebuild_geneve(struct builder *b)
 	put_be16(h, o->geneve);
 	put_be16(h + 2, o->geneve_proto);
 	put_be32(h + 4, o->vni << 8 | (uses(b, OTHER, BIT(PKT_VNIRES)) ? o->vni_reserved : 0));
-	if (options && (!uses(b, OTHER, BIT(PKT_GOPTS)) || o->geneve_opts.len != options || !give_bytes(b, &o->geneve_opts)))
+	if (options &&
+	    (!uses(b, OTHER, BIT(PKT_GOPTS)) || o->geneve_opts.len != options || !give_bytes(b, &o->geneve_opts)))
 		return -EINVAL;
 	switch (o->geneve_proto) {
 	case WIRE_ETYPE_TEB:

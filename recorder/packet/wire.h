@@ -11,7 +11,7 @@
 enum {
 	WIRE_ETH_LEN = 14,
 	WIRE_TAG_LEN = 4,
-	WIRE_TAGS = 4,	     /* VLAN tags that are followed; fields hold 2 */
+	WIRE_TAGS = 4,	       /* VLAN tags that are followed; fields hold 2 */
 	WIRE_ETYPE_MIN = 1536, /* below: a length, IEEE 802.3 */
 	WIRE_SNAP_LEN = 5,
 	WIRE_PPPOE_LEN = 8,
@@ -141,12 +141,12 @@ enum wire_icmp {
 static inline enum wire_icmp wire_icmp(unsigned proto, unsigned type)
 {
 	if (proto == WIRE_ICMPV6)
-		return type >= 1 && type <= 4			      ? WIRE_ICMP_QUOTE
-		       : type == 135 || type == 136		      ? WIRE_ICMP_TARGET
-		       : type >= 130 && type <= 132		      ? WIRE_ICMP_TARGET
-		       : type == 134				      ? WIRE_ICMP_ROUTER
-		       : type == 137				      ? WIRE_ICMP_REDIRECT
-								      : WIRE_ICMP_NOTHING;
+		return type >= 1 && type <= 4	    ? WIRE_ICMP_QUOTE
+		       : type == 135 || type == 136 ? WIRE_ICMP_TARGET
+		       : type >= 130 && type <= 132 ? WIRE_ICMP_TARGET
+		       : type == 134		    ? WIRE_ICMP_ROUTER
+		       : type == 137		    ? WIRE_ICMP_REDIRECT
+						    : WIRE_ICMP_NOTHING;
 	return type == 3 || type == 4 || type == 5 || type == 11 || type == 12 ? WIRE_ICMP_QUOTE
 	       : type == 13 || type == 14				       ? WIRE_ICMP_TIMES
 	       : type == 17 || type == 18				       ? WIRE_ICMP_MASK
@@ -164,7 +164,7 @@ struct wire_chain {
 	unsigned length, headers;
 	uint8_t next;			/* what follows the last one */
 	bool later;			/* a fragment, not the first: nothing follows */
-	const uint8_t *fragment, *auth; /* the first of each, NULL: none */
+	const uint8_t *fragment, *auth; /* the first of each, NULL: none; `auth` may be cut behind its 12 bytes */
 };
 
 /* Follows the chain that begins with a header of type `next`, as far as whole headers are there. */
@@ -182,10 +182,10 @@ static inline struct wire_chain wire_chain(const uint8_t *b, unsigned left, unsi
 			length = (at[1] + 2u) * 4;
 		else if (chain.next != WIRE_FRAGMENT)
 			length = (at[1] + 1u) * 8;
+		if (chain.next == WIRE_AH && !chain.auth && length >= 12 && rest >= 12)
+			chain.auth = at;
 		if (length > rest)
 			break;
-		if (chain.next == WIRE_AH && !chain.auth && length >= 12)
-			chain.auth = at;
 		if (chain.next == WIRE_FRAGMENT) {
 			chain.fragment = chain.fragment ? chain.fragment : at;
 			chain.later = get_be16(at + 2) & WIRE_FRAG6_OFFSET;
@@ -219,7 +219,7 @@ static inline unsigned wire_gre_length(unsigned flags)
 /* Bytes of an SCTP chunk's fixed part behind its head; 0 where its length does not have them. */
 static inline unsigned wire_chunk_length(unsigned type, unsigned length)
 {
-	unsigned fixed = type == WIRE_CHUNK_DATA || type == WIRE_CHUNK_SACK	      ? 12
+	unsigned fixed = type == WIRE_CHUNK_DATA || type == WIRE_CHUNK_SACK	  ? 12
 			 : type == WIRE_CHUNK_INIT || type == WIRE_CHUNK_INIT_ACK ? 16
 			 : type == WIRE_CHUNK_SHUTDOWN				  ? 4
 										  : 0;

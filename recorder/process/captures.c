@@ -81,6 +81,7 @@ static int create(struct captures *captures, const struct settings *settings, co
 		.promisc = !settings->no_promiscuous && capture_wants_promisc(iface, sides),
 		.ring_bytes = ring_bytes(settings, nifaces, sides),
 		.pin_dir = pin_dir,
+		.filter = captures->filter,
 	};
 	struct capture_error error = {""};
 	struct capture *c;
@@ -114,6 +115,30 @@ static void say_unchanged(const struct captures *captures, const struct settings
 		log_warn("%s: the capture is resumed with the sides it has; `stop` it to change them", capture_iface(c));
 }
 
+/* The programs of this build with the filter of the settings, in the place of those that run. */
+static int upgrade(struct captures *captures, unsigned which)
+{
+	const char *text = filter_text(captures->filter);
+	struct capture *c = captures->list[which];
+	struct capture_error error = {""};
+	bool other = strcmp(capture_filter(c), text) != 0;
+	int err = capture_upgrade(c, captures->filter, &error);
+
+	if (err && other) {
+		/* What runs would record by another filter than was asked for. */
+		log_error("%s: the capture filter cannot be changed: %s", capture_iface(c), error.text);
+		return err;
+	}
+	if (err)
+		log_warn("%s: the running programs stay as they are: %s", capture_iface(c), error.text);
+	captures->refiltered[which] = other;
+	if (other && *text)
+		log_info("%s: the capture filter is now '%.200s'", capture_iface(c), text);
+	else if (other)
+		log_info("%s: the capture has no filter any more", capture_iface(c));
+	return 0;
+}
+
 static int open_one(struct captures *captures, const struct settings *settings, const char *iface, unsigned nifaces,
 		    const char *pin_dir, bool drain_only)
 {
@@ -132,10 +157,7 @@ static int open_one(struct captures *captures, const struct settings *settings, 
 		if (drain_only)
 			return 0;
 		say_unchanged(captures, settings);
-		err = capture_upgrade(c, NULL, &error);
-		if (err)
-			log_warn("%s: the running programs stay as they are: %s", capture_iface(c), error.text);
-		return 0;
+		return upgrade(captures, captures->n - 1);
 	}
 	if (err == -ESTALE) {
 		log_warn("%s: what was left of a former capture is removed: %s", iface ? iface : pin_dir, error.text);
@@ -176,6 +198,17 @@ static int open_pinned(struct captures *captures, const struct settings *setting
 	return err;
 }
 
+/* Names of hosts and ports are looked up here, before any privilege is dropped. */
+static int compile(struct captures *captures, const struct settings *settings)
+{
+	struct filter_error error = {""};
+	int err = filter_compile(&captures->filter, settings->filter, &error);
+
+	if (err)
+		log_error("%s", error.text);
+	return err;
+}
+
 int captures_open(struct captures *captures, const struct settings *settings, const struct instance *instance,
 		  bool drain_only)
 {
@@ -187,8 +220,14 @@ int captures_open(struct captures *captures, const struct settings *settings, co
 		log_error("%zu interfaces are named; an instance records at most %d", nifaces, KEEPER_CAPTURES);
 		return -E2BIG;
 	}
-	if (!nifaces || drain_only)
-		return open_pinned(captures, settings, instance, drain_only);
+	if (!drain_only)
+		err = compile(captures, settings);
+	if (!err && (!nifaces || drain_only)) {
+		err = open_pinned(captures, settings, instance, drain_only);
+		if (err)
+			captures_close(captures);
+		return err;
+	}
 	for (size_t i = 0; i < nifaces && !err; i++) {
 		char path[PATH_MAX];
 
@@ -215,8 +254,10 @@ int captures_attach(struct captures *captures)
 			return err;
 		}
 	}
-	for (unsigned i = 0; i < captures->n; i++)
+	for (unsigned i = 0; i < captures->n; i++) {
 		captures->resumed[i] = true; /* for the next drainer */
+		captures->refiltered[i] = false;
+	}
 	captures->attached = captures->ever_attached = true;
 	return 0;
 }
@@ -249,6 +290,8 @@ void captures_close(struct captures *captures)
 	for (unsigned i = 0; i < captures->n; i++)
 		capture_close(captures->list[i]);
 	captures->n = 0;
+	filter_free(captures->filter);
+	captures->filter = NULL;
 }
 
 void captures_own(struct captures *captures, const struct rec_own_key *key, bool add)

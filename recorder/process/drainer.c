@@ -388,6 +388,21 @@ static void reload(struct drainer *d, const struct link_message *message)
 	book_event(d, NULL, "configuration", "settings were reloaded", NULL);
 }
 
+/* The first words of a lane: what began, by which filter; and that the filter is another one than before. */
+static void tell_start(struct drainer *d, struct lane *lane)
+{
+	const struct link_capture *info = &lane->info;
+	bson_t details = BSON_INITIALIZER;
+
+	bson_append_utf8(&details, "filter", -1, info->filter, -1);
+	book_event(d, lane, info->resumed ? "resume" : "start",
+		   info->resumed ? "a new process takes over the capture" : "capture begins", &details);
+	if (info->refiltered)
+		book_event(d, lane, "filter", info->filter[0] ? "the capture filter is another one now"
+							      : "the capture has no filter any more", &details);
+	bson_destroy(&details);
+}
+
 static void handle(struct drainer *d, struct link_message *message)
 {
 	switch (message->type) {
@@ -400,9 +415,7 @@ static void handle(struct drainer *d, struct link_message *message)
 				if (lane->started)
 					continue;
 				lane->started = true;
-				book_event(d, lane, lane->info.resumed ? "resume" : "start",
-					   lane->info.resumed ? "a new process takes over the capture"
-							      : "capture begins", NULL);
+				tell_start(d, lane);
 			}
 		break;
 	case LINK_END:

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "recorder/capture/capture.h"
+#include "recorder/capture/filter.h"
 #include "recorder/cli/settings.h"
 #include "recorder/process/instance.h"
 #include "recorder/process/link.h"
@@ -22,6 +23,8 @@
 struct captures {
 	struct capture *list[KEEPER_CAPTURES];
 	bool resumed[KEEPER_CAPTURES];
+	bool refiltered[KEEPER_CAPTURES]; /* it was resumed with another filter, which no drainer was told yet */
+	struct filter *filter; /* of the settings, NULL: none; for all captures, as long as they are open */
 	unsigned n;
 	bool attached;      /* a hook of any of them is on, or is to be taken for it */
 	bool ever_attached; /* packets may have come since this process has them */

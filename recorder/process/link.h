@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "bpf/abi.h"
+#include "recorder/capture/filter.h"
 #include "recorder/source/batch.h"
 
 #define LINK_PAYLOAD_MAX 60000u
@@ -48,7 +49,11 @@ struct link_capture {
 	uint32_t cpus;
 	uint32_t ring_size;
 	uint32_t resumed; /* 1: it was pinned, another process had it before */
+	uint32_t refiltered; /* 1: and it had another capture filter until now */
+	char filter[FILTER_TEXT_MAX + 4]; /* text of the capture filter in force, "" for none */
 };
+
+_Static_assert(sizeof(struct link_capture) <= LINK_PAYLOAD_MAX, "a capture is told in one message");
 
 struct link_summary {
 	struct rec_count term[REC_TERMS];

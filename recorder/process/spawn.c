@@ -131,17 +131,19 @@ static int send_settings(int link, const struct settings *settings)
 	return err;
 }
 
-static int send_capture(int link, const struct capture *c, bool resumed)
+static int send_capture(int link, const struct capture *c, bool resumed, bool refiltered)
 {
 	struct link_capture info = {
 		.cpus = capture_cpus(c),
 		.ring_size = capture_ring_size(c),
 		.resumed = resumed,
+		.refiltered = refiltered,
 	};
 	int err;
 
 	memcpy(info.id, capture_id(c), CAPTURE_ID_LEN);
 	snprintf(info.iface, sizeof(info.iface), "%s", capture_iface(c));
+	snprintf(info.filter, sizeof(info.filter), "%s", capture_filter(c));
 	for (unsigned side = 0; side < REC_SIDES; side++)
 		snprintf(info.mode[side], sizeof(info.mode[side]), "%s", capture_mode(c, side));
 	err = link_send(link, LINK_CAPTURE, 0, &info, sizeof(info), -1);
@@ -188,7 +190,7 @@ int spawn_drainer(const struct settings *settings, const struct captures *captur
 	if (!err)
 		err = link_send(pair[0], LINK_CONTROL, 0, NULL, 0, control);
 	for (unsigned i = 0; !err && i < captures->n; i++)
-		err = send_capture(pair[0], captures->list[i], captures->resumed[i]);
+		err = send_capture(pair[0], captures->list[i], captures->resumed[i], captures->refiltered[i]);
 	if (!err)
 		err = link_send(pair[0], LINK_START, (captures->attached ? LINK_START_ATTACHED : 0) | (again ? LINK_START_AGAIN : 0),
 				sensor_id, 16, -1);

@@ -14,58 +14,21 @@
  *   bucket, one writes for all), all of the last milliseconds: 26 at most where it was measured. So a batch is settled
  *   a moment later; if the process changed meanwhile, it is read back. A replica set's majority needs none of this.
  */
-#include "recorder/sink/mongo.h"
+#include "recorder/sink/mongo_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 #include "recorder/core/log.h"
-#include "recorder/core/util.h"
 #include "recorder/db/read.h"
-#include "recorder/encode/document.h"
 #include "recorder/ledger/rows.h"
 
 #define COMMAND_BYTES (1u << 20)
 #define LATE_MS (DB_MAX_TIME_MS + 2000u)
-#define PATIENCE_NS (3 * NS_PER_SEC)   /* no further command is begun after that: SINK_BOUND_S less CONNECT_BOUND_S */
-#define PEER_VALID_NS (NS_PER_SEC / 2) /* at most so long before its use a connection is asked who it leads to */
-#define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define RETRY_MOST_NS (5 * NS_PER_SEC)
 #define RETRY_CONNECT_NS (NS_PER_SEC / 2) /* most where nobody is asked to do anything */
-#define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
-#define SPARE 32			  /* buffers kept for the next commands */
 
 _Static_assert(PATIENCE_NS / NS_PER_SEC + CONNECT_BOUND_S <= SINK_BOUND_S, "a call stays within its bound");
-
-/* A command without an answer, from the moment that it was given up until nothing can come of it any more. */
-struct late {
-	bool pending;
-	uint64_t since;	     /* boot ns: it was sent before that */
-	struct db_peer peer; /* to whom; has_process false: not known for certain */
-	uint64_t until;	     /* boot ns, 0 = no answer on a new connection yet */
-};
-
-struct mongo {
-	struct sink sink;
-	struct db *db;
-	struct days *days;
-	const struct ends_table *_Atomic ends;
-	size_t command_bytes;
-	unsigned late_ms;
-	uint64_t born;
-
-	pthread_mutex_t lock; /* held for a few instructions, never over a call */
-	/* The newest connection that was made to see whether the server answers. */
-	uint64_t answer_opened, answer_came;
-	struct db_peer answer_peer;
-	uint64_t unknown_at; /* when the newest unknown command was given up */
-	struct late put_late;
-
-	struct command_buffer *_Atomic spare[SPARE];
-	_Atomic uint64_t commands, documents, bytes, unknown, settled, found, twice, refused;
-};
 
 enum state {
 	SEND,	/* commands[next..] are to be sent */
@@ -95,11 +58,6 @@ struct sink_job {
 	struct job_command *commands;
 	unsigned count, room, next;
 };
-
-static struct mongo *mongo_of(struct sink *sink)
-{
-	return container_of(sink, struct mongo, sink);
-}
 
 /* ---- buffers ----------------------------------------------------------------------------------------------- */
 
@@ -174,86 +132,6 @@ static int make_commands(struct mongo *m, struct sink_job *job, const uint8_t *w
 	if (n < 0)
 		drop_commands(m, job);
 	return n < 0 ? n : 0;
-}
-
-/* ---- late commands ----------------------------------------------------------------------------------------- */
-
-/* The command that `client` just sent to `peer` (asked at `asked`) has no answer. */
-static void late_begin(struct mongo *m, struct late *late, const struct db_client *client, const struct db_peer *peer,
-		       uint64_t asked)
-{
-	*late = (struct late){.pending = true, .since = clock_boot_ns(), .peer = *peer};
-	/* In between the connection may have been replaced by one to somebody else; not within so short a time. */
-	if (!client->started_ns || client->started_ns - asked > PEER_VALID_NS)
-		late->peer.has_process = false;
-	m->unknown++;
-	pthread_mutex_lock(&m->lock);
-	m->unknown_at = late->since;
-	pthread_mutex_unlock(&m->lock);
-}
-
-/* One that somebody sent before this job was made: an earlier process, or this one before it gave a job up. */
-static void late_inherit(struct mongo *m, struct late *late)
-{
-	*late = (struct late){.pending = true, .since = m->born};
-	pthread_mutex_lock(&m->lock);
-	if (m->unknown_at > late->since)
-		late->since = m->unknown_at;
-	pthread_mutex_unlock(&m->lock);
-}
-
-/* The time from which on nothing can come of it, if a connection made after it has been answered. */
-static bool late_from_answer(struct mongo *m, struct late *late)
-{
-	bool known;
-
-	pthread_mutex_lock(&m->lock);
-	known = m->answer_opened >= late->since;
-	if (known)
-		late->until = db_peer_other_process(&late->peer, &m->answer_peer)
-				      ? m->answer_came
-				      : m->answer_came + m->late_ms * 1000000ull;
-	pthread_mutex_unlock(&m->lock);
-	return known;
-}
-
-/*
- * DB_OK: over, go on. DB_LATER with *again: not yet. Else why the server does not answer.
- */
-static enum db_result late_wait(struct mongo *m, struct late *late, uint64_t *again, struct db_problem *problem)
-{
-	struct db_client client;
-	struct db_peer peer;
-	enum db_result result;
-
-	if (!late->pending)
-		return DB_OK;
-	if (!late->until && !late_from_answer(m, late)) {
-		uint64_t opened = clock_boot_ns();
-		result = db_client_fresh(m->db, &client, problem);
-		if (result == DB_OK) {
-			result = db_peer(&client, &peer, problem);
-			db_client_done(&client);
-		}
-		if (result != DB_OK)
-			return result;
-		pthread_mutex_lock(&m->lock);
-		if (m->answer_opened < opened) {
-			m->answer_opened = opened;
-			m->answer_came = clock_boot_ns();
-			m->answer_peer = peer;
-		}
-		pthread_mutex_unlock(&m->lock);
-		late_from_answer(m, late);
-	}
-	if (!late->until || clock_boot_ns() < late->until) {
-		*again = late->until ? late->until : clock_boot_ns() + RETRY_LEAST_NS;
-		return db_problem_set(problem, DB_LATER,
-				      "%s: waiting until nothing can come of a command that was not answered",
-				      db_where(m->db));
-	}
-	late->pending = false;
-	return DB_OK;
 }
 
 /* ---- writing a batch --------------------------------------------------------------------------------------- */
@@ -436,33 +314,6 @@ static enum db_result verify(struct mongo *m, struct sink_job *job, struct db_cl
 	return result;
 }
 
-/* {update: collection, updates: [{q: {_id}, u: document, upsert: true}], writeConcern, maxTimeMS} */
-static enum db_result replace(struct db_client *client, const char *collection, const bson_t *document,
-			      struct db_problem *problem)
-{
-	bson_t command = BSON_INITIALIZER, updates, update, q;
-	enum db_result result;
-	bson_iter_t id;
-
-	if (!bson_iter_init_find(&id, document, "_id"))
-		return db_problem_set(problem, DB_FATAL, "a document for %s has no _id", collection);
-	BSON_APPEND_UTF8(&command, "update", collection);
-	BSON_APPEND_ARRAY_BEGIN(&command, "updates", &updates);
-	BSON_APPEND_DOCUMENT_BEGIN(&updates, "0", &update);
-	BSON_APPEND_DOCUMENT_BEGIN(&update, "q", &q);
-	bson_append_iter(&q, NULL, -1, &id);
-	bson_append_document_end(&update, &q);
-	BSON_APPEND_DOCUMENT(&update, "u", document);
-	BSON_APPEND_BOOL(&update, "upsert", true);
-	bson_append_document_end(&updates, &update);
-	bson_append_array_end(&command, &updates);
-	db_append_write_concern(&command);
-	result = db_command(client, NULL, &command, NULL, problem);
-	bson_destroy(&command);
-	/* Two upserts of one _id at the same time: the other one was faster, and ours comes again. */
-	return result == DB_DUPLICATE ? (problem->result = DB_LATER) : result;
-}
-
 static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct db_client *client,
 				   struct sink_report *report, struct db_problem *problem)
 {
@@ -470,13 +321,14 @@ static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct
 	bool confirm = job->read_peer.kind == DB_STANDALONE && (job->was_read || job->read_peer.has_process);
 	char packets[DAYS_NAME], batches[DAYS_NAME];
 	bson_t entry = BSON_INITIALIZER;
+	const bson_t *only = &entry;
 	enum db_result result = days_need(m->days, client, batch->day, problem);
 
 	if (result == DB_OK) {
 		days_collection(packets, "packets", batch->day);
 		days_collection(batches, "batches", batch->day);
 		ledger_document(&entry, batch, packets);
-		result = replace(client, batches, &entry, problem);
+		result = small_replace(client, batches, &only, 1, problem);
 		report->commands++;
 	}
 	bson_destroy(&entry);
@@ -490,25 +342,6 @@ static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct
 	return result;
 }
 
-/* DB_OK: the process that acknowledged (or was read from) is the one that answers now. */
-static enum db_result lives_on(struct mongo *m, struct db_client *client, const struct db_peer *before,
-			       struct db_problem *problem)
-{
-	bson_t *ping = BCON_NEW("ping", BCON_INT32(1));
-	enum db_result result =
-		db_command(client, "admin", ping, NULL, problem); /* else an old greeting would be looked at */
-	struct db_peer now;
-
-	bson_destroy(ping);
-	if (result == DB_OK)
-		result = db_peer(client, &now, problem);
-	if (result == DB_OK && !db_peer_same_process(&now, before))
-		result = db_problem_set(problem, DB_LATER,
-					"%s: the server was started anew right after it had acknowledged",
-					db_where(m->db));
-	return result;
-}
-
 /* LINGER_MS after the ledger's answer. No thread waits for it: the loop calls again. */
 static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_client *client, uint64_t *again,
 			      struct db_problem *problem)
@@ -519,7 +352,7 @@ static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_c
 		*again = job->confirm_at;
 		return db_problem_set(problem, DB_LATER, "%s: acknowledged, to be confirmed", db_where(m->db));
 	}
-	result = lives_on(m, client, &job->read_peer, problem);
+	result = late_lives_on(m, client, &job->read_peer, problem);
 	job->state = result == DB_OK ? DONE : READ;
 	return result;
 }
@@ -626,148 +459,6 @@ static void mongo_job_free(struct sink *sink, struct sink_job *job)
 	free(job);
 }
 
-/* ---- small documents --------------------------------------------------------------------------------------- */
-
-static enum db_result delete_range(struct db_client *client, const char *collection, const bson_value_t *from,
-				   const bson_value_t *to, struct db_problem *problem)
-{
-	bson_t command = BSON_INITIALIZER, deletes, one, q, range;
-	enum db_result result;
-
-	BSON_APPEND_UTF8(&command, "delete", collection);
-	BSON_APPEND_ARRAY_BEGIN(&command, "deletes", &deletes);
-	BSON_APPEND_DOCUMENT_BEGIN(&deletes, "0", &one);
-	BSON_APPEND_DOCUMENT_BEGIN(&one, "q", &q);
-	BSON_APPEND_DOCUMENT_BEGIN(&q, "_id", &range);
-	BSON_APPEND_VALUE(&range, "$gt", from);
-	BSON_APPEND_VALUE(&range, "$lte", to);
-	bson_append_document_end(&q, &range);
-	bson_append_document_end(&one, &q);
-	BSON_APPEND_INT32(&one, "limit", 0);
-	bson_append_document_end(&deletes, &one);
-	bson_append_array_end(&command, &deletes);
-	db_append_write_concern(&command);
-	result = db_command(client, NULL, &command, NULL, problem);
-	bson_destroy(&command);
-	return result;
-}
-
-/*
- * An event never changes, so a late one does no harm. A late row of the balance or a late sensor could come back over
- * what was written after it: none is written while one may be on its way.
- */
-static bool changes(const char *family)
-{
-	return strcmp(family, "events") != 0;
-}
-
-static enum db_result put_late_wait(struct mongo *m, uint64_t *again, struct db_problem *problem)
-{
-	struct late late;
-	enum db_result result;
-
-	pthread_mutex_lock(&m->lock);
-	late = m->put_late;
-	pthread_mutex_unlock(&m->lock);
-	result = late_wait(m, &late, again, problem);
-	pthread_mutex_lock(&m->lock);
-	if (m->put_late.since == late.since) /* else there is a newer one */
-		m->put_late = late;
-	else if (result == DB_OK)
-		result = db_problem_set(problem, DB_LATER, "%s: another small document was not answered",
-					db_where(m->db));
-	pthread_mutex_unlock(&m->lock);
-	return result;
-}
-
-static enum db_result put_once(struct mongo *m, struct db_client *client, const char *family, uint32_t day,
-			       const bson_t *document, const bson_value_t *from, const bson_value_t *to,
-			       struct sink_report *report, struct db_problem *problem)
-{
-	char name[DAYS_NAME];
-	struct db_peer peer;
-	struct late late;
-	uint64_t asked;
-	enum db_result result = day ? days_need(m->days, client, day, problem) : DB_OK;
-
-	if (result != DB_OK)
-		return result;
-	if (day)
-		days_collection(name, family, day);
-	else
-		snprintf(name, sizeof(name), "%s", family);
-	asked = clock_boot_ns();
-	result = db_peer(client, &peer, problem);
-	if (result == DB_OK && from && to) {
-		result = delete_range(client, name, from, to, problem);
-		report->commands++;
-	}
-	if (result == DB_OK) {
-		result = replace(client, name, document, problem);
-		report->commands++;
-	}
-	if (result == DB_OK) {
-		report->inserted = 1;
-		report->latency_ns = clock_boot_ns() - client->started_ns;
-		if (peer.kind == DB_STANDALONE && peer.has_process) {
-			nanosleep(&(struct timespec){.tv_nsec = LINGER_MS * 1000000l}, NULL);
-			result = lives_on(m, client, &peer, problem);
-		}
-	} else if (result == DB_UNKNOWN && changes(family)) {
-		late_begin(m, &late, client, &peer, asked);
-		pthread_mutex_lock(&m->lock);
-		m->put_late = late;
-		pthread_mutex_unlock(&m->lock);
-	}
-	return result;
-}
-
-/* The retries of these are not counted by a job: the pause is always the same. */
-static enum sink_outcome outcome_of(enum db_result result, uint64_t again, const struct db_problem *problem,
-				    struct sink_report *report)
-{
-	if (result == DB_OK)
-		return SINK_SETTLED;
-	snprintf(report->problem, sizeof(report->problem), "%s", problem->text);
-	if (result == DB_CANCELLED)
-		return SINK_ENDED;
-	report->again_ns = again ? again : clock_boot_ns() + NS_PER_SEC;
-	report->waiting = again;
-	return SINK_AGAIN;
-}
-
-static enum sink_outcome mongo_put(struct sink *sink, const char *family, uint32_t day, const bson_t *document,
-				   const bson_value_t *drop_from, const bson_value_t *drop_to,
-				   struct sink_report *report)
-{
-	struct mongo *m = mongo_of(sink);
-	struct db_problem problem = {0};
-	struct db_client client;
-	enum db_result result;
-	uint64_t again = 0;
-
-	memset(report, 0, sizeof(*report));
-	result = db_client_pop(m->db, &client, &problem);
-	client.until_ns = clock_boot_ns() + PATIENCE_NS;
-	if (result == DB_OK && changes(family))
-		result = put_late_wait(m, &again, &problem);
-	if (result == DB_OK)
-		result = put_once(m, &client, family, day, document, drop_from, drop_to, report, &problem);
-	db_client_done(&client);
-	return outcome_of(result, again, &problem, report);
-}
-
-static enum sink_outcome mongo_prepare_days(struct sink *sink, uint32_t first, uint32_t last,
-					    struct sink_report *report)
-{
-	struct db_problem problem = {0};
-	enum db_result result;
-
-	memset(report, 0, sizeof(*report));
-	result = days_prepare(mongo_of(sink)->days, first, last, &problem);
-	return outcome_of(result, 0, &problem, report);
-}
-
 /* ---- life -------------------------------------------------------------------------------------------------- */
 
 static void mongo_cancel(struct sink *sink)
@@ -800,8 +491,9 @@ struct sink *mongo_sink_new(const struct mongo_sink_options *options)
 		.encode = mongo_encode,
 		.write = mongo_write,
 		.job_free = mongo_job_free,
-		.put = mongo_put,
-		.prepare_days = mongo_prepare_days,
+		.put = small_put,
+		.put_many = small_put_many,
+		.prepare_days = small_prepare_days,
 		.cancel = mongo_cancel,
 		.close = mongo_close,
 	};

@@ -57,8 +57,9 @@ struct sink {
 				 const bson_value_t *drop_from, const bson_value_t *drop_to, struct sink_report *report);
 
 	/*
-	 * Many small documents of one family and day at once, each as by `put` without dropping: settled when all are.
-	 * For the balance of an import.
+	 * Many small documents of one family and day at once, each as by `put` without dropping: settled when all are,
+	 * else all of them are to be given again. A thousand or so; more might not fit into a call's time. For the
+	 * balance of an import.
 	 */
 	enum sink_outcome (*put_many)(struct sink *sink, const char *family, uint32_t day, const bson_t *const *documents,
 				      size_t count, struct sink_report *report);

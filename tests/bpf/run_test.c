@@ -142,11 +142,50 @@ static void two_runs(void **state)
 	capture_run_close(NULL);
 }
 
+/* What a filter rejects is said, whichever way the frame went; natively it means the same (filter_match). */
+static void filtered(void **state)
+{
+	static const char *const expressions[] = { "udp", "tcp port 443 or sctp", "greater 300", "ether[12:2] != 0x800" };
+	struct capture_run *all = run;
+	struct capture_error err;
+	struct filter_error why;
+	unsigned kept = 0, rejected = 0;
+
+	(void)state;
+	for (unsigned e = 0; e < ARRAY_SIZE(expressions); e++) {
+		struct filter *filter = NULL;
+
+		assert_int_equal(filter_compile(&filter, expressions[e], &why), 0);
+		assert_int_equal(capture_run_open(&run, filter, SEED, &err), 0);
+		for (unsigned i = 0; i < KINDS; i++) {
+			struct frame f = kind_frame(&kinds_all[i]);
+
+			for (uint32_t n = 0; n <= f.len && n <= 300; n += n < 20 ? 1 : 13) {
+				const struct rec_head *h = NULL;
+				enum rec_term term = REC_TERMS;
+				bool keep = filter_match(filter, f.bytes, n, f.len);
+
+				assert_int_equal(capture_run(run, f.bytes, n, f.len, 1, &term, &h), 0);
+				assert_int_equal(term, keep ? REC_PUBLISHED : REC_FILTERED_EXPR);
+				assert_int_equal(!h, !keep);
+				kept += keep;
+				rejected += !keep;
+			}
+		}
+		assert_true(capture_run_native(run) > 0);
+		capture_run_close(run);
+		filter_free(filter);
+	}
+	run = all;
+	print_message("%u kept, %u rejected\n", kept, rejected);
+	assert_true(kept > 100 && rejected > 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind), cmocka_unit_test(captured_in_part), cmocka_unit_test(short_frames),
-		cmocka_unit_test(many),	      cmocka_unit_test(two_runs),
+		cmocka_unit_test(many),	      cmocka_unit_test(two_runs), cmocka_unit_test(filtered),
 	};
 	struct capture_error err;
 	char caps[96];

@@ -336,6 +336,86 @@ static void dropped_and_made_again(void **state)
 	leave(&place);
 }
 
+static void insert_of_year(struct db *db, uint32_t year, int id)
+{
+	char json[256];
+
+	snprintf(json, sizeof(json),
+		 "{\"insert\": \"packets_%04u\", \"documents\": [{\"_id\": %d, \"ts\": {\"$date\": {\"$numberLong\": "
+		 "\"%lld\"}}, \"meta\": {\"sensor\": \"t\"}}]}",
+		 year, id, (long long)(clock_day_start(year * 10000 + 101) / 1000000));
+	run_json(db, json);
+}
+
+/* An import's database: years, each with all families, united by the view; no coming days in it. */
+static void years(void **state)
+{
+	static const uint32_t there[] = {2019, 1969, 1970, 2106};
+	struct db_problem problem = {0};
+	char name[DAYS_NAME];
+	struct place place;
+	struct view view;
+	uint32_t *list;
+	size_t count;
+
+	(void)state;
+	enter(&place, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(there); i++) {
+		prepare(&place, there[i], there[i]);
+		insert_of_year(place.db, there[i], (int)i);
+	}
+	assert_string_equal(days_collection(name, "batches", 2019), "batches_2019");
+	assert_int_equal(count_collections(place.db, "{\"name\": {\"$regex\": \"^packets_[0-9]{4}$\"}, \"type\": "
+						     "\"timeseries\", \"options.timeseries.bucketMaxSpanSeconds\": "
+						     "3600, \"options.timeseries.bucketRoundingSeconds\": 3600}"),
+			 ARRAY_SIZE(there));
+	assert_int_equal(count_collections(place.db, "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2019$\"}}"), 3);
+	view = view_of(place.db);
+	assert_int_equal(view.days, ARRAY_SIZE(there));
+	assert_int_equal(count_matching(place.db, DAYS_VIEW, "{}"), ARRAY_SIZE(there));
+	prepare(&place, 1970, 1970);
+	assert_false(view_changed(&view, place.db));
+	bson_destroy(view.options);
+
+	assert_int_equal(days_list(place.db, "packets", &list, &count, &problem), DB_OK);
+	assert_int_equal(count, ARRAY_SIZE(there));
+	assert_int_equal(list[0], 1969);
+	assert_int_equal(list[3], 2106);
+	free(list);
+	assert_int_equal(days_prepare(place.days, 2019, 20190101, &problem), DB_FATAL);
+	leave(&place);
+}
+
+/* A recorder and an import in one database: neither takes the other's collections out of the view, nor its coming days. */
+static void years_and_days(void **state)
+{
+	struct place place;
+	struct view view;
+
+	(void)state;
+	enter(&place, 0);
+	prepare(&place, 20260131, 20260201);
+	insert_packet(place.db, 20260131, 1);
+	prepare(&place, 2019, 2019);
+	insert_of_year(place.db, 2019, 2);
+	assert_int_equal(count_matching(place.db, DAYS_VIEW, "{}"), 2);
+	view = view_of(place.db);
+	assert_int_equal(view.days, 1 + 2 + DAYS_VIEW_COMING);
+	prepare(&place, 20260131, 20260201);
+	prepare(&place, 2019, 2019);
+	assert_false(view_changed(&view, place.db));
+	/* Its control: a year that is new does change it, and one that was dropped goes when it changes. */
+	run_json(place.db, "{\"drop\": \"packets_2019\"}");
+	prepare(&place, 2020, 2020);
+	assert_true(view_changed(&view, place.db));
+	bson_destroy(view.options);
+	view = view_of(place.db);
+	assert_int_equal(view.days, 1 + 2 + DAYS_VIEW_COMING);
+	assert_int_equal(count_matching(place.db, DAYS_VIEW, "{}"), 1);
+	bson_destroy(view.options);
+	leave(&place);
+}
+
 struct racer {
 	struct place place;
 	uint32_t day;
@@ -401,7 +481,8 @@ int main(void)
 		cmocka_unit_test(made_as_they_must_be),	  cmocka_unit_test(indexes_are_there),
 		cmocka_unit_test(made_by_others),	  cmocka_unit_test(the_name_is_taken),
 		cmocka_unit_test(view_with_gaps),	  cmocka_unit_test(only_the_newest_ninety),
-		cmocka_unit_test(dropped_and_made_again), cmocka_unit_test(several_at_once),
+		cmocka_unit_test(dropped_and_made_again), cmocka_unit_test(years),
+		cmocka_unit_test(years_and_days),	  cmocka_unit_test(several_at_once),
 	};
 
 	return cmocka_run_group_tests_name("days", tests, set_up, tear_down);

@@ -310,6 +310,39 @@ static void run_json(const char *json)
 	bson_destroy(command);
 }
 
+static const bson_t *balance_like(uint32_t id, int value)
+{
+	return BCON_NEW("_id", BCON_INT32((int32_t)id), "value", BCON_INT32(value));
+}
+
+/* More than one command takes; again with other values, and nothing is there twice. */
+static void many_small_documents(void **state)
+{
+	enum { MANY = 2500 };
+	const bson_t *documents[MANY];
+	const bson_t *bad = BCON_NEW("value", BCON_INT32(1));
+	struct sink_report report;
+	uint64_t began = clock_boot_ns();
+
+	(void)state;
+	for (int round = 1; round <= 2; round++) {
+		for (uint32_t i = 0; i < MANY; i++)
+			documents[i] = balance_like(i, round);
+		assert_int_equal(sink->put_many(sink, "balance", 2019, documents, MANY, &report), SINK_SETTLED);
+		assert_int_equal(report.commands, 3);
+		assert_int_equal(report.inserted, MANY);
+		for (uint32_t i = 0; i < MANY; i++)
+			bson_destroy((bson_t *)documents[i]);
+	}
+	assert_true(clock_boot_ns() - began < 30 * NS_PER_SEC); /* one by one they would sleep for 12 minutes */
+	assert_int_equal(count_matching(db, "balance_2019", "{\"value\": 2}"), MANY);
+	assert_int_equal(count_matching(db, "balance_2019", "{}"), MANY);
+	assert_int_equal(sink->put_many(sink, "balance", 2019, documents, 0, &report), SINK_SETTLED);
+	assert_int_equal(sink->put_many(sink, "balance", 2019, &bad, 1, &report), SINK_AGAIN);
+	assert_non_null(strstr(report.problem, "_id"));
+	bson_destroy((bson_t *)bad);
+}
+
 /* A document that the server will not take stops its batch, loudly; nothing is lost, and it goes on once it is taken.
  */
 static void a_refused_document_is_named(void **state)
@@ -479,6 +512,7 @@ int main(void)
 		cmocka_unit_test(an_empty_batch_has_an_entry),
 		cmocka_unit_test(the_entry_is_always_the_same),
 		cmocka_unit_test(a_day_on_demand),
+		cmocka_unit_test(many_small_documents),
 		cmocka_unit_test(a_refused_document_is_named),
 		cmocka_unit_test(put_replaces_and_drops),
 		cmocka_unit_test(balance_adds_up),

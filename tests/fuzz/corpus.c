@@ -3,38 +3,25 @@
  * corpus.c - cuts the Ethernet frames of captures into corpus files: corpus OUT-DIRECTORY CAPTURES-DIRECTORY.
  *
  * Each file is a frame (its first 320 bytes) and eight zero bytes, the options of the targets. One frame of each form
- * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives. The
- * frames made by hand (tests/unit/frames.h) are all there: they have headers that no capture has.
+ * is enough for a start: a form is the length of the headers, the offsets, marks and flags that the parser gives. Before
+ * them a frame of every kind that the tests know (tests/bpf/kinds.h): captures hold few of the rarer ones.
  */
 #include <errno.h>
 
-#include "tests/unit/frames.h"
+#include "tests/bpf/kinds.h"
 #include "tests/unit/packets.h"
 
 #define FORMS (1u << 16)
 static bool seen[FORMS];
 static unsigned written;
 
-static void put(const char *directory, const uint8_t *frame, uint32_t n)
-{
-	static const uint8_t options[8];
-	char path[4096];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/frame-%05u", directory, written);
-	file = fopen(path, "wb");
-	if (!file || fwrite(frame, 1, n, file) != n || fwrite(options, 1, sizeof(options), file) != sizeof(options) ||
-	    fclose(file)) {
-		fprintf(stderr, "corpus: %s: %s\n", path, strerror(errno));
-		exit(1);
-	}
-	written++;
-}
-
 static void one(void *arg, const uint8_t *frame, uint32_t cap, uint32_t wire)
 {
-	uint32_t form = 2166136261u;
+	static const uint8_t options[8];
+	uint32_t n = cap < 320 ? cap : 320, form = 2166136261u;
 	struct rec_slot slot;
+	char path[4096];
+	FILE *file;
 
 	packets_record(&slot, frame, cap, wire, REC_RX);
 	slot.head.time = 0;
@@ -46,7 +33,14 @@ static void one(void *arg, const uint8_t *frame, uint32_t cap, uint32_t wire)
 	if (seen[form])
 		return;
 	seen[form] = true;
-	put(arg, frame, cap < 320 ? cap : 320);
+	snprintf(path, sizeof(path), "%s/frame-%05u", (const char *)arg, written);
+	file = fopen(path, "wb");
+	if (!file || fwrite(frame, 1, n, file) != n || fwrite(options, 1, sizeof(options), file) != sizeof(options) ||
+	    fclose(file)) {
+		fprintf(stderr, "corpus: %s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	written++;
 }
 
 int main(int argc, char **argv)
@@ -55,12 +49,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: corpus OUT-DIRECTORY CAPTURES-DIRECTORY\n");
 		return 2;
 	}
-	for (size_t i = 0; i < FRAMES; i++) {
-		uint8_t bytes[REC_CAP_MAX];
+	for (unsigned i = 0; i < KINDS; i++) {
+		struct frame f = kind_frame(&kinds_all[i]);
 
-		put(argv[1], bytes, packets_hex(bytes, sizeof(bytes), frames[i].hex));
+		one(argv[1], f.bytes, f.len, f.len);
 	}
 	packets_directory(argv[2], one, argv[1]);
 	fprintf(stderr, "corpus: %u frames\n", written);
-	return written > FRAMES ? 0 : 1;
+	return written ? 0 : 1;
 }

@@ -87,7 +87,8 @@ static bool same(const struct packet *one, const struct packet *other)
 static void damage_packet(const struct packet *p, const struct options *o)
 {
 	static const uint8_t many[UINT16_MAX];
-	uint64_t random = ((uint64_t)o->spoil_at << 16 | (uint64_t)o->spoil << 8 | o->flags) + 0x9e3779b97f4a7c15ull + p->has[0];
+	uint64_t random =
+		((uint64_t)o->spoil_at << 16 | (uint64_t)o->spoil << 8 | o->flags) + 0x9e3779b97f4a7c15ull + p->has[0];
 	uint8_t out[REC_CAP_MAX];
 
 	for (unsigned round = 0; round < 8; round++) {

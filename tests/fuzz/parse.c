@@ -6,7 +6,8 @@
  * What must hold, besides nothing being read or written where it must not:
  *   what is kept lies within the frame and REC_CAP_MAX, the layers within what is kept and in their order, marks are
  * marks that a parser gives; the answer is a function of the frame alone: neither of what was in the slot, nor of the
- * bytes behind the frame, nor of how many bytes were loaded at first; both directions have the same hash and shape.
+ * bytes behind the frame, nor of how many bytes were loaded at first, and native_record gives it; both directions have
+ * the same hash and shape; what is there of a frame that was captured in part gives the same layers.
  */
 #include <stdio.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "bpf/parse.h"
+#include "recorder/source/native.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct options {
 	uint32_t seed;
 	uint16_t beyond; /* bytes of the packet that the capture does not have */
-	uint16_t reserved;
+	uint16_t cut;    /* where another capture cut it */
 };
 
 /* As the program does it: `first` bytes, and up to REC_CAP_MAX when it ran out. */
@@ -69,7 +71,7 @@ static void swap(uint8_t *a, uint8_t *b, unsigned n)
 	}
 }
 
-/* The same frame on its way back, where it is plain TCP or UDP: same hash, same headers. */
+/* The same frame on its way back, where ports are all that both directions differ in: same hash, same headers. */
 static void there_and_back(const struct rec_slot *s, const uint8_t *frame, uint32_t have, uint32_t wire, uint32_t seed)
 {
 	const struct rec_head *h = &s->head;
@@ -78,7 +80,8 @@ static void there_and_back(const struct rec_slot *s, const uint8_t *frame, uint3
 	struct rec_slot r;
 
 	/* a UDP port steers what comes next; layer 2 tunnels have no MAC addresses to swap that matter */
-	if (h->proto != REC_IP_TCP || !l3 || !l4 || h->marks || have > sizeof(back))
+	if ((h->proto != REC_IP_TCP && h->proto != REC_IP_SCTP && h->proto != REC_IP_DCCP) || !l3 || !l4 || h->marks ||
+	    have > sizeof(back))
 		return;
 	memcpy(back, frame, have);
 	n = back[l3] >> 4 == 4 ? 4 : 16;
@@ -89,8 +92,34 @@ static void there_and_back(const struct rec_slot *s, const uint8_t *frame, uint3
 	same(s, &r);
 }
 
+/*
+ * The frame as a capture that cut it at `less` bytes has it: every layer that is found is found at the same place, and
+ * nothing is missing that the whole frame's headers had in those bytes.
+ */
+static void in_part(const struct rec_slot *s, const uint8_t *frame, uint32_t less, uint32_t wire, uint32_t seed)
+{
+	struct native_slot slot;
+	const struct rec_head *h = native_record(&slot, frame, less, wire, 1, seed);
+	uint32_t whole = s->head.cap_len;
+
+	MUST(h->cap_len <= less);
+	MUST(h->cap_len >= (less < whole ? less : whole));
+	/*
+	 * It may keep more: only all bytes of a tunnel's head (8) tell it from something else on that port, only all of a
+	 * header that it is none.
+	 */
+	MUST(h->cap_len <= whole + 8 || s->head.marks & (REC_MARK_UNKNOWN | REC_MARK_MALFORMED));
+	MUST(h->wire_len == wire);
+	for (int i = 0; i < REC_OFFS; i++)
+		MUST(!h->off[i] || h->off[i] == s->head.off[i] || h->off[i] >= whole);
+	MUST(!memcmp(h + 1, frame, h->cap_len));
+	if (h->cap_len < whole)
+		MUST(h->marks & REC_MARK_TRUNCATED);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct native_slot slot;
 	struct options o;
 	struct rec_slot s, t;
 	uint32_t have, wire, cap;
@@ -127,6 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* a linear part as short as a driver may give it */
 	parse(&t, data, have, wire, 14, o.seed, 0xa5);
 	same(&s, &t);
+	same(&s, (struct rec_slot *)native_record(&slot, data, have, wire, 0, o.seed));
 	there_and_back(&s, data, have, wire, o.seed);
+	in_part(&s, data, have ? o.cut % have : 0, wire, o.seed);
 	return 0;
 }

@@ -7,17 +7,21 @@ usage: check.py URI DATABASE sequence N [FIRST]     the frames of `generate --ra
        check.py URI DATABASE ledger [SENSOR]        every batch is there, holds what it says, and follows the one before
        check.py URI DATABASE pcap rx FILE [tx FILE]...   packet by packet, field by field
        check.py URI DATABASE segments SIDE          packets, bytes, segments, bytes of the segments with their headers
-       check.py URI DATABASE days                   no packet in the collection of another day
+       check.py URI DATABASE days                   no packet in the collection of another day or year
+       check.py URI DATABASE fingerprint            one line that any change of any document changes
        check.py URI DATABASE remove                 takes one packet away, for a control
        check.py URI DATABASE double                 stores one once more, for a control
 """
 import collections
 import datetime
+import hashlib
 import socket
 import struct
 import sys
 
 import pymongo
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 NS = 1_000_000_000
 EPOCH = datetime.datetime(1970, 1, 1)
@@ -177,7 +181,7 @@ def balance(db, sensor=None):
     for d in sorted(rows, key=lambda d: (bytes(d["_id"])[:16], d["side"], int(d["sec"]))):
         capture, side, sec, secs = bytes(d["_id"])[:16], d["side"], int(d["sec"]), int(d["secs"])
         where = f"{d['iface']} {side} second {sec}" + (f" to {sec + secs - 1}" if secs > 1 else "")
-        if sec < last.get((capture, side), 0):
+        if sec < last.get((capture, side), sec):
             found.differ(f"{where} stands in two documents")
         last[capture, side] = sec + secs
         seconds += secs
@@ -236,7 +240,7 @@ def days(db):
     found = Verdict()
     count = 0
     for name, d in packets(db, {"ts": 1, "ns": 1}):
-        day = d["ts"].strftime("%Y%m%d")
+        day = d["ts"].strftime("%Y%m%d" if len(name) > len("packets_2019") else "%Y")
         count += 1
         if name != "packets_" + day:
             found.differ(f"{name} holds a packet of {day}")
@@ -263,6 +267,18 @@ def segments(db, side):
         wire += d["len"] + (segs - 1) * headers
     print(f"{count} {size} {pieces} {wire}")
     return True
+
+
+def fingerprint(db):
+    """SHA-256 over all documents of all collections, whatever their order."""
+    whole, count = hashlib.sha256(), 0
+    raw = db.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+    for name in sorted(c for c in db.list_collection_names() if c != "packets" and not c.startswith("system.")):
+        documents = sorted(hashlib.sha256(d.raw).digest() for d in raw[name].find({}, batch_size=20000))
+        count += len(documents)
+        whole.update(name.encode() + b"\0" + b"".join(documents))
+    print(f"documents {count} sha256 {whole.hexdigest()}")
+    return count > 0
 
 
 def middle(db):
@@ -417,6 +433,7 @@ def main():
         "pcap": lambda: pcap(db, rest),
         "segments": lambda: segments(db, *rest),
         "days": lambda: days(db),
+        "fingerprint": lambda: fingerprint(db),
         "remove": lambda: remove(db),
         "double": lambda: double(db),
     }

@@ -26,7 +26,9 @@ static size_t dump_bytes(char *to, const char *name, struct packet_bytes bytes)
 #define DUMP_INT32(name, value) n += (size_t)sprintf(to + n, " " #name "=%d", (int32_t)(value))
 #define DUMP_DOUBLE(name, value) n += (size_t)sprintf(to + n, " " #name "=%.0f", (double)(value))
 #define DUMP_DATE(name, value) (void)0
+/* clang-format off */
 #define DUMP_PAIR(pointer, length) {pointer, length}
+/* clang-format on */
 #define DUMP_BINARY(name, value) n += dump_bytes(to + n, #name, (struct packet_bytes)DUMP_PAIR value)
 #define DUMP_STRING(name, value)                                                                                       \
 	do {                                                                                                           \
@@ -43,7 +45,7 @@ static const char *dump(const struct packet *p, bool out)
 
 	to[1] = 0;
 #define F(id, name, bson, where, tshark, text)                                                                         \
-	if (packet_has(p, PKT_##id) && PKT_##id != PKT_NS && PKT_##id != PKT_DIR && PKT_##id != PKT_RAW)                                      \
+	if (packet_has(p, PKT_##id) && PKT_##id != PKT_NS && PKT_##id != PKT_DIR && PKT_##id != PKT_RAW)               \
 		DUMP_##bson(name, where);
 #include "recorder/packet/fields.def"
 #undef F
@@ -116,10 +118,12 @@ static void frames_made_by_hand(void **state)
 		struct packet p;
 
 		make(&r, &frames[i]);
+		memset(&p, 0xa5, sizeof(p)); /* nothing of what was there before is seen */
 		packet_decode(&p, &r.head, r.bytes);
-		if (!same_words(dump(&p, frames[i].out), frames[i].fields) || packet_has(&p, PKT_RAW) != (int)frames[i].raw) {
-			print_error("%s%s\nfields:   %s\nexpected: %s\n", frames[i].name, packet_has(&p, PKT_RAW) ? " (raw)" : "",
-				    dump(&p, frames[i].out), frames[i].fields);
+		if (!same_words(dump(&p, frames[i].out), frames[i].fields) ||
+		    packet_has(&p, PKT_RAW) != (int)frames[i].raw) {
+			print_error("%s%s\nfields:   %s\nexpected: %s\n", frames[i].name,
+				    packet_has(&p, PKT_RAW) ? " (raw)" : "", dump(&p, frames[i].out), frames[i].fields);
 			wrong++;
 			continue;
 		}
