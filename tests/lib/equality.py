@@ -3,6 +3,7 @@
 
 usage: equality.py BUILD quick FILE...                documents of the native parser, without a database
        equality.py BUILD database URI NAME FILE...    what import stored in the database NAME
+       equality.py BUILD control URI NAME FILE        the same, with one fault after the other in what is read: all must be found
 
 BUILD is the directory of the built programs. tests/equality calls this and says what is printed.
 """
@@ -75,16 +76,20 @@ def read(expression, names):
         return []
     return value if isinstance(value, list) else [value]
 
-def as_number(show):
-    """tshark's numbers: decimal, hexadecimal, or seconds and nanoseconds (then ns; they may be above 999,999,999)."""
+def as_numbers(show):
+    """
+    tshark's numbers: decimal, hexadecimal, or seconds and nanoseconds (then ns). Nanoseconds out of range are shown as they are,
+    and where they are negative the sign stands in front of the seconds: then there are two readings.
+    """
     seconds = re.fullmatch(r"(-?)(\d+)\.(\d{9,10})", show)
     if seconds:
-        value = int(seconds[2]) * 1_000_000_000 + int(seconds[3])
-        return -value if seconds[1] else value
+        whole, part = int(seconds[2]) * 1_000_000_000, int(seconds[3])
+        return (-whole - part, whole - part, -whole + part) if seconds[1] else (whole + part,)
     try:
-        return int(show, 0)
+        return (int(show, 0),)
     except ValueError:
-        return int(show, 10) if show.isdigit() else None
+        return (int(show, 10),) if show.isdigit() else ()
+
 
 def address(text):
     try:
@@ -94,7 +99,7 @@ def address(text):
 
 def same(ours, shown):
     if isinstance(ours, int):
-        return as_number(shown.show) == ours
+        return ours in as_numbers(shown.show)
     if isinstance(ours, bytes):
         return (shown.value or "").lower() == ours.hex()
     return ours == shown.show or address(ours) == address(shown.show)
@@ -127,7 +132,7 @@ class Packet:
         scope = {"field": field, "ours": ours, "theirs": [t.show for t in theirs], "names": names or {}, "marks": self.marks, "any": any,
                  "layers": [layer.name for layer in self.reading.layers], "captured": self.frame.captured, "length": self.frame.length,
                  "stack": place[0], "layer": place[1], "options": equality_document.options, "__builtins__": {},
-                 "plens": [as_number(s.show) for layer in self.reading.layers for s in layer.fields.get("ipv6.plen", ())]}
+                 "plens": [as_numbers(s.show)[0] for layer in self.reading.layers for s in layer.fields.get("ipv6.plen", ())]}
         for exemption in self.fields.exemptions:
             if any(fnmatch.fnmatchcase(field, pattern) for pattern in exemption.fields) and eval(exemption.condition, scope):
                 self.verdict.exempted[exemption.name] += 1
@@ -281,8 +286,53 @@ def report(fields, verdicts):
     print(f"files {len(verdicts)} packets {total.packets} fields {total.compared} differ {total.differ}")
     return total.differ == 0 and total.packets > 0
 
+# --- controls -------------------------------------------------------------------------------------------------
+
+
+def wrong_byte(document):
+    """The last header byte that is kept as it was, else the least bit of a checksum, else of the TTL."""
+    if "raw" in document:
+        document["raw"] = document["raw"][:-1] + bytes([document["raw"][-1] ^ 1])
+    else:
+        document[next(name for name in ("csum", "icsum", "ttl") if name in document)] ^= 1
+
+
+def swapped_field(document):
+    """Ports if there are two, else addresses, else those of the frame."""
+    for local, remote in (("lport", "rport"), ("local", "remote"), ("lmac", "rmac")):
+        if document.get(local) != document.get(remote):
+            document[local], document[remote] = document[remote], document[local]
+            return
+
+
+FAULTS = (("one wrong byte", wrong_byte), ("one swapped field", swapped_field), ("one missing packet", None))
+
+
+def control(path, build, source, fields, environment):
+    documents = list(bson.decode_iter(source.documents(path)))
+    victims = [i for i, d in enumerate(documents) if d.get("lmac") != d.get("rmac") and any(n in d for n in ("raw", "csum", "icsum", "ttl"))]
+    if not victims:
+        sys.exit(f"equality: {path}: no packet that a control can damage")
+    victim, found = victims[len(victims) // 2], 0
+
+    def differ(some):
+        return compare_file(path, build, b"".join(map(bson.encode, some)), fields, environment)[1].differ
+
+    before = differ(documents)
+    print(f"no fault: differ {before}")
+    for what, damage in FAULTS:
+        damaged = [dict(documents[victim])] if damage else []
+        for document in damaged:
+            damage(document)
+        more = differ(documents[:victim] + damaged + documents[victim + 1:]) - before
+        print(f"{what}: {f'found, {more} more differ' if more > 0 else 'NOT FOUND'}")
+        found += more > 0
+    print(f"controls {len(FAULTS)} found {found}")
+    return before == 0 and found == len(FAULTS)
+
+
 def main():
-    if len(sys.argv) < 4 or sys.argv[2] not in ("quick", "database"):
+    if len(sys.argv) < 4 or sys.argv[2] not in ("quick", "database", "control"):
         sys.exit(__doc__)
     build, mode, *rest = sys.argv[1:]
     fields = Fields(LIST)
@@ -293,10 +343,13 @@ def main():
             source, paths = equality_store.Quick(build), rest
         else:
             source, paths = equality_store.Database(rest[0], rest[1], scratch), rest[2:]
+        if mode == "control":
+            sys.exit(0 if control(paths[0], build, source, fields, environment) else 1)
         jobs = [(path, build, source, LIST, environment) for path in sorted(paths, key=lambda p: -os.path.getsize(p))]
         with multiprocessing.Pool(os.cpu_count()) as pool:
             verdicts = pool.map(work, jobs, chunksize=1)
     sys.exit(0 if report(fields, sorted(verdicts, key=lambda v: paths.index(v[0]))) else 1)
+
 
 if __name__ == "__main__":
     main()

@@ -38,14 +38,6 @@ def swap16(value):
     return (value & 255) << 8 | value >> 8
 
 
-def above(value, limit):
-    return value if value > limit else None
-
-
-def below(value, limit):
-    return value if value < limit else None
-
-
 def mac_bit(mac, bit):
     return int(bool(int(mac[:2], 16) & bit))
 
@@ -80,7 +72,7 @@ def dccp_offset(kind, topts=b""):
     return words + (kind in (0, 1, 7)) + len(topts) // 4
 
 
-CALLS = {f.__name__: f for f in (be, swap16, above, below, mac_bit, ipv4, edges, dccp_offset, options)}
+CALLS = {f.__name__: f for f in (be, swap16, mac_bit, ipv4, edges, dccp_offset, options)}
 CALLS |= {"len": len, "__builtins__": {}}
 
 

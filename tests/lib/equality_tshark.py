@@ -108,7 +108,7 @@ def frames(path, environment, keep):
         raise SystemExit(f"{path}: editcap does not give its packets as pcap")
     number = 0
     while len(head := process.stdout.read(16)) == 16:
-        seconds, nanoseconds, captured, length = struct.unpack("<IIII", head)
+        seconds, nanoseconds, captured, length = struct.unpack("<IiII", head)  # wiretap's nanoseconds are an int
         data = process.stdout.read(captured)
         yield Frame(seconds * 1_000_000_000 + nanoseconds, length, captured, data[:keep], *(names[number] if names else ("if0", None)))
         number += 1
