@@ -105,7 +105,7 @@ def frames(path, environment, keep):
     process = subprocess.Popen(["editcap", "-F", "nsecpcap", path, "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     head = process.stdout.read(24)
     if len(head) < 24 or struct.unpack("<I", head[:4])[0] != 0xa1b23c4d:
-        raise SystemExit(f"{path}: editcap does not give its packets as pcap")
+        raise RuntimeError(f"{path}: editcap does not give its packets as pcap")
     number = 0
     while len(head := process.stdout.read(16)) == 16:
         seconds, nanoseconds, captured, length = struct.unpack("<IiII", head)  # wiretap's nanoseconds are an int
