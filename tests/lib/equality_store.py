@@ -1,0 +1,77 @@
+"""Where the documents of a capture file come from: the native parser, or the database that import wrote to."""
+import collections
+import hashlib
+import os
+import subprocess
+
+
+class Quick:
+    """The documents that tests/lib/documents makes of a file."""
+
+    def __init__(self, build):
+        self.program = os.path.join(build, "tests/lib/documents")
+
+    def documents(self, path):
+        done = subprocess.run([self.program, path], capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode(errors="replace").strip() or f"documents: status {done.returncode}")
+        return done.stdout
+
+
+class Database:
+    """
+    The documents of one database, sorted once into a file for each capture: a time-series collection has no index on _id. Which
+    captures are a file's says the event that its import began with.
+    """
+
+    def __init__(self, uri, name, scratch):
+        import pymongo
+        from bson.raw_bson import RawBSONDocument
+        self.scratch = scratch
+        client = pymongo.MongoClient(uri, serverSelectionTimeoutMS=10000, document_class=RawBSONDocument)
+        database = client[name]
+        self.captures = self.read_events(database)
+        for collection in sorted(c for c in database.list_collection_names() if c.startswith("packets_")):
+            self.spread(database[collection])
+        client.close()
+
+    @staticmethod
+    def read_events(database):
+        """{path: [capture, in hex]} and {sha256 of the file: the same}."""
+        captures = {}
+        for event in database["events"].find({"kind": "import"}):
+            details = event["details"]
+            ids = [bytes(interface["capture"]).hex() for interface in details["interfaces"]]
+            captures[details["file"]] = captures[details["sha256"]] = ids
+        return captures
+
+    def path(self, capture):
+        return os.path.join(self.scratch, f"{capture}.bson")
+
+    def spread(self, collection):
+        parts = collections.defaultdict(bytearray)
+        for document in collection.find({}, batch_size=20000):
+            parts[bytes(document["_id"])[:16].hex()] += document.raw
+            if len(parts) > 1000 or sum(map(len, parts.values())) > 1 << 26 and len(parts) < 50:
+                self.flush(parts)
+        self.flush(parts)
+
+    def flush(self, parts):
+        for capture, data in parts.items():
+            with open(self.path(capture), "ab") as file:
+                file.write(data)
+        parts.clear()
+
+    def documents(self, path):
+        ids = self.captures.get(path)
+        if ids is None:
+            with open(path, "rb") as file:
+                ids = self.captures.get(hashlib.sha256(file.read()).hexdigest())
+        if ids is None:
+            raise RuntimeError("the database has no event of its import")
+        found = bytearray()
+        for capture in dict.fromkeys(ids):
+            if os.path.exists(self.path(capture)):
+                with open(self.path(capture), "rb") as file:
+                    found += file.read()
+        return bytes(found)
