@@ -32,10 +32,14 @@ static const struct command commands[] = {
 	{"import", SETTINGS_IMPORT, cmd_import, "FILE... --mongo URI [OPTION...] [-- EXPRESSION]",
 	 "record the packets of capture files: pcap, pcapng, also by gzip or zstd",
 	 "- is stdin. The packets keep their times, lengths and interface names, and go to a database of\n"
-	 "their own. Importing a file once more adds nothing."},
+	 "their own. Importing a file once more adds nothing. If one of the files is not there, nothing is\n"
+	 "imported."},
 	{"print", SETTINGS_PRINT, cmd_print, "-i IF | -r FILE [OPTION...] [EXPRESSION]",
 	 "print the headers of packets: a line each, -v a tree, --json",
-	 "Reads an interface (beside a recording, if there is one) or a capture file. -v: all fields."},
+	 "Reads an interface (beside a recording, if there is one) or a capture file. Times are UTC. data: bytes\n"
+	 "behind the headers, len: of the whole frame. Marks in [] at a line's end: unknown, no header behind that\n"
+	 "protocol's name is read; truncated, the capture has less than the headers; malformed; long, more headers\n"
+	 "than are looked at; time, the file's time stamp was out of range."},
 	{"migrate", SETTINGS_MIGRATE, cmd_migrate, "--mongo URI [OPTION...]",
 	 "bring the database to this version's collections and indexes", NULL},
 };

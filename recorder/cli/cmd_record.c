@@ -53,6 +53,30 @@ static bool filter_sound(const char *expression)
 	return true;
 }
 
+/* What --write would do that nobody wants. */
+static bool target_sound(const struct settings *settings)
+{
+	static const char *const packed[] = {".gz", ".zst", ".xz", ".bz2"};
+	const char *path = settings->write;
+	size_t len = path ? strlen(path) : 0;
+
+	if (path && !strcmp(path, "-") && !settings->json && isatty(STDOUT_FILENO)) {
+		cmd_fail(EXIT_USAGE, "--write -: stdout is a terminal, and pcapng is binary: put a file or a pipe behind it, or "
+				     "add --json; `xdp-recorder print -i IF` shows packets");
+		return false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(packed); i++) {
+		size_t tail = strlen(packed[i]);
+
+		if (len > tail && !strcmp(path + len - tail, packed[i])) {
+			cmd_fail(EXIT_USAGE, "--write %s: nothing is compressed on its way: name it without %s, or write to - and pipe it",
+				 path, packed[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
 int cmd_record(const struct settings *settings)
 {
 	struct instance instance;
@@ -69,7 +93,7 @@ int cmd_record(const struct settings *settings)
 	} else if (!interfaces_exist(&settings->interfaces)) {
 		return EXIT_FAILED;
 	}
-	if (!filter_sound(settings->filter) || !cmd_has_target(settings))
+	if (!filter_sound(settings->filter) || !cmd_has_target(settings) || !target_sound(settings))
 		return EXIT_USAGE;
 	if (!cmd_user_exists(settings->user))
 		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",

@@ -7,7 +7,7 @@
 #include "recorder/capture/filter.h"
 #include "recorder/cli/cmd.h"
 #include "recorder/cli/printer.h"
-#include "recorder/core/util.h"
+#include "recorder/source/linktype.h"
 #include "recorder/source/native.h"
 #include "recorder/source/savefile.h"
 
@@ -21,34 +21,14 @@ struct reading {
 	unsigned other_interface;
 };
 
-static const char *link_name(unsigned type)
-{
-	static const struct {
-		unsigned type;
-		const char *name;
-	} names[] = {
-		{0, "BSD loopback"}, {6, "token ring"}, {9, "PPP"}, {12, "raw IP"}, {14, "raw IP"}, {51, "PPPoE"},
-		{101, "raw IP"}, {104, "Cisco HDLC"}, {105, "802.11"}, {108, "OpenBSD loopback"}, {113, "Linux cooked"},
-		{119, "802.11 with Prism header"}, {127, "802.11 with radiotap"}, {187, "Bluetooth"}, {189, "USB"},
-		{195, "802.15.4"}, {220, "USB"}, {228, "raw IPv4"}, {229, "raw IPv6"}, {239, "NFLOG"}, {249, "USB"},
-		{276, "Linux cooked v2"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (names[i].type == type)
-			return names[i].name;
-	return "a link type without Ethernet header";
-}
-
 static int say_other_link(const struct reading *r)
 {
 	const struct savefile_interface *interface = savefile_interface(r->file, r->other_interface);
+	char type[120];
 
-	return cmd_fail(EXIT_FAILED,
-			"%s: %llu packet%s not printed: interface %s has link type %u (%s), and print takes Ethernet "
-			"(link type 1)",
-			r->name, (unsigned long long)r->other_link, r->other_link == 1 ? " is" : "s are", interface->name, interface->linktype,
-			link_name(interface->linktype));
+	return cmd_fail(EXIT_FAILED, "%s: %llu packet%s not printed: interface %s has link type %s, and print takes Ethernet (1, EN10MB)",
+			r->name, (unsigned long long)r->other_link, r->other_link == 1 ? " is" : "s are", interface->name,
+			linktype_text(interface->linktype, type, sizeof(type)));
 }
 
 static int put(struct reading *r, const struct savefile_packet *packet)

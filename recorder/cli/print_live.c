@@ -181,7 +181,7 @@ static int add_totals(const struct capture *c, uint64_t terms[REC_TERMS])
 
 static void say_totals(const struct live *live)
 {
-	uint64_t terms[REC_TERMS] = {0}, other;
+	uint64_t printed = __atomic_load_n(live->printed, __ATOMIC_RELAXED), terms[REC_TERMS] = {0}, other;
 	char more[80] = "";
 
 	for (unsigned i = 0; i < live->n; i++) {
@@ -193,8 +193,8 @@ static void say_totals(const struct live *live)
 	other = terms[REC_LOST_CONTENDED] + terms[REC_LOST_NO_RING] + terms[REC_LOST_UNREADABLE];
 	if (other)
 		snprintf(more, sizeof(more), ", %llu lost otherwise", (unsigned long long)other);
-	fprintf(stderr, "%llu packets printed, %llu seen, %llu filtered, %llu lost (ring full)%s\n",
-		(unsigned long long)__atomic_load_n(live->printed, __ATOMIC_RELAXED), (unsigned long long)terms[REC_SEEN],
+	fprintf(stderr, "%llu packet%s printed, %llu seen, %llu filtered, %llu lost (ring full)%s\n",
+		(unsigned long long)printed, printed == 1 ? "" : "s", (unsigned long long)terms[REC_SEEN],
 		(unsigned long long)terms[REC_FILTERED_EXPR], (unsigned long long)terms[REC_LOST_RING_FULL], more);
 }
 

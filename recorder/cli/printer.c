@@ -59,7 +59,7 @@ int printer_open(struct printer *printer, const struct settings *settings, const
 		.ends = ends_table_new(NULL, 0, NULL, 0, home, homes),
 	};
 	printer->style.color = wants_color(settings, printer->terminal);
-	printer->style.numeric = settings->numeric;
+	printer->style.numeric = settings->numeric > 0;
 	signal(SIGPIPE, SIG_IGN);
 	if (printer->buffer && printer->ends)
 		return 0;

@@ -41,6 +41,7 @@ static const char *text_in(const bson_t *document, const char *path, struct text
 			*p = '?';
 	return out->bytes;
 }
+/* Lives as long as the block that it stands in; the body of an `if` is one, with braces or without. */
 #define text_of(document, path) text_in(document, path, &(struct text){{0}})
 
 /* Any number, as the JSON happened to be read; negative ones are 0. */
@@ -294,10 +295,17 @@ static void print_file(FILE *out, const bson_t *now, const char *red, const char
 		off, text_of(now, "file.name"), text_of(now, "file.format"), grouped(bytes, text[0]), grouped(packets, text[1]));
 }
 
+static void print_problem(FILE *out, const bson_t *now, const char *red, const char *off)
+{
+	const char *problem = text_of(now, "database.problem"), *file = text_of(now, "file.problem");
+
+	if (*problem || *file)
+		fprintf(out, "problem   %s%s%s\n", red, *problem ? problem : file, off);
+}
+
 static void print_head(FILE *out, const bson_t *now, const char *red, const char *green, const char *off)
 {
-	const char *state = text_of(now, "state"), *database = text_of(now, "database.state"),
-		   *problem = text_of(now, "database.problem");
+	const char *state = text_of(now, "state"), *database = text_of(now, "database.state");
 	uint64_t keeper = 0, drainer = 0;
 	double uptime, latency;
 	char span[48];
@@ -322,10 +330,7 @@ static void print_head(FILE *out, const bson_t *now, const char *red, const char
 			text_of(now, "storage"));
 	}
 	print_file(out, now, red, green, off);
-	if (!*problem)
-		problem = text_of(now, "file.problem");
-	if (*problem)
-		fprintf(out, "problem   %s%s%s\n", red, problem, off);
+	print_problem(out, now, red, off);
 }
 
 void report_print(FILE *out, const bson_t *now, const bson_t *before, double seconds, bool colour)

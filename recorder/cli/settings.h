@@ -134,8 +134,8 @@ void settings_free(struct settings *settings);
 void settings_to_bson(const struct settings *settings, bson_t *out);
 int settings_from_bson(struct settings *settings, const bson_t *in, struct settings_problem *problem);
 
-/* The effective configuration for the database (`sensors`): no secret, no command-line matters. */
-void settings_to_bson_redacted(const struct settings *settings, bson_t *out);
+/* The effective configuration of `command` for the database (`sensors`): no secret, no command-line matters. */
+void settings_to_bson_redacted(const struct settings *settings, enum settings_command command, bson_t *out);
 
 /* What --dump-config prints: what `command` takes, in the form that --config reads, each with its origin. */
 void settings_dump(const struct settings *settings, enum settings_command command, FILE *out);

@@ -109,10 +109,43 @@ static void print_wrapped(const char *text, int indent, FILE *out)
 	fputc('\n', out);
 }
 
+/* Where a setting means something else, or more exactly something, than the table can say for all commands. */
+static const struct special {
+	enum settings_command command;
+	enum setting_index index;
+	const char *help, *preset; /* preset NULL: the table's */
+} specials[] = {
+	{SETTINGS_RECORD, SETTING_count, "end when at least N packets are stored; 0: no limit", NULL},
+	{SETTINGS_RECORD, SETTING_json, "with --write -: JSON lines instead of pcapng", NULL},
+	{SETTINGS_STOP, SETTING_json, "with --write -: JSON lines instead of pcapng", NULL},
+	{SETTINGS_STOP, SETTING_keep, "end the processes, leave capture on: `record` goes on with it", NULL},
+	{SETTINGS_STOP, SETTING_write, "where packets that are still in the rings go: the FILE of the recording", NULL},
+	{SETTINGS_STATUS, SETTING_json, "print the report as JSON", NULL},
+	{SETTINGS_CHECK, SETTING_json, "print the report as JSON", NULL},
+	{SETTINGS_IMPORT, SETTING_filter, "only packets that this pcap-filter(7) expression keeps; the same as the words behind --", NULL},
+	{SETTINGS_IMPORT, SETTING_database, "name of the database", "recorder_import"},
+	{SETTINGS_IMPORT, SETTING_sensor, "name of the files' sensor in the database; by default each file's own name", NULL},
+	{SETTINGS_PRINT, SETTING_count, "end when N packets are printed; 0: no limit", NULL},
+	{SETTINGS_PRINT, SETTING_json, "a line of JSON for each packet, with the field names of the database", NULL},
+	{SETTINGS_PRINT, SETTING_verbose, "a tree of all fields for each packet, instead of a line", NULL},
+	{SETTINGS_PRINT, SETTING_quiet, "--log-level warning, and no totals", NULL},
+};
+
+static const struct special *special_for(enum settings_command command, enum setting_index index)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(specials); i++)
+		if (specials[i].command == command && specials[i].index == index)
+			return &specials[i];
+	return NULL;
+}
+
 void settings_help(enum settings_command command, FILE *out)
 {
 	for (int i = 0; i < SETTINGS; i++) {
 		const struct entry *e = &setting_table[i];
+		const struct special *special = special_for(command, (enum setting_index)i);
+		const char *help = special ? special->help : e->help;
+		const char *preset = special && special->preset ? special->preset : e->preset;
 		char left[64], words[120], text[400];
 
 		if (!(e->commands & command) || e->traits & HIDDEN)
@@ -121,11 +154,11 @@ void settings_help(enum settings_command command, FILE *out)
 			 e->letter ? ',' : ' ', e->name, e->value ? " " : "", e->value ? e->value : "");
 		if (e->type == CHOICE) {
 			setting_spell(e->words, words, sizeof(words));
-			snprintf(text, sizeof(text), "%s (%s; default %s)", e->help, words, e->preset);
-		} else if (e->preset[0] && e->type != FLAG && e->type != LEVEL) {
-			snprintf(text, sizeof(text), "%s (default %s)", e->help, e->preset);
+			snprintf(text, sizeof(text), "%s (%s; default %s)", help, words, preset);
+		} else if (preset[0] && e->type != FLAG && e->type != LEVEL) {
+			snprintf(text, sizeof(text), "%s (default %s)", help, preset);
 		} else {
-			snprintf(text, sizeof(text), "%s", e->help);
+			snprintf(text, sizeof(text), "%s", help);
 		}
 		fprintf(out, "  %-26s ", left);
 		print_wrapped(text, 29, out);
@@ -184,7 +217,7 @@ int settings_from_bson(struct settings *settings, const bson_t *in, struct setti
 	return err;
 }
 
-void settings_to_bson_redacted(const struct settings *settings, bson_t *out)
+void settings_to_bson_redacted(const struct settings *settings, enum settings_command command, bson_t *out)
 {
 	for (int i = 0; i < SETTINGS; i++) {
 		CLEANUP_FREE char *text = NULL;
@@ -192,7 +225,7 @@ void settings_to_bson_redacted(const struct settings *settings, bson_t *out)
 		const char *name = setting_table[i].name;
 		char safe[2048];
 
-		if (setting_table[i].traits & (LINE | HIDDEN))
+		if (!(setting_table[i].commands & command) || setting_table[i].traits & (LINE | HIDDEN))
 			continue;
 		switch (setting_table[i].type) {
 		case FLAG:

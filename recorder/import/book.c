@@ -226,8 +226,12 @@ static void append_file(bson_t *out, const struct import_file *file)
 
 static void sensor_document(bson_t *out, const struct import_file *file)
 {
+	/* Only to be read: the names that are in force here, not those that `record` would have by default. */
+	struct settings named = *file->import->settings;
 	bson_t settings = BSON_INITIALIZER, child;
 
+	named.database = (char *)file->import->database;
+	named.sensor = (char *)file->sensor;
 	BSON_APPEND_BINARY(out, "_id", BSON_SUBTYPE_UUID, file->hash, 16);
 	BSON_APPEND_UTF8(out, "name", file->sensor);
 	BSON_APPEND_UTF8(out, "version", RECORDER_VERSION);
@@ -235,7 +239,7 @@ static void sensor_document(bson_t *out, const struct import_file *file)
 	append_file(&child, file);
 	bson_append_document_end(out, &child);
 	append_interfaces(out, file, false);
-	settings_to_bson_redacted(file->import->settings, &settings);
+	settings_to_bson_redacted(&named, SETTINGS_IMPORT, &settings);
 	BSON_APPEND_DOCUMENT(out, "configuration", &settings);
 	bson_destroy(&settings);
 }

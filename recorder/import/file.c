@@ -4,12 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pcap/pcap.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
+#include "recorder/source/linktype.h"
 #include "recorder/source/savefile_input.h"
 
 #define PIECE (256u << 10)
@@ -225,37 +225,13 @@ static int digest_file(struct import_file *file)
 	return err;
 }
 
-/* pcap's DLT of a LINKTYPE, where they differ and there is a name to tell: www.tcpdump.org/linktypes.html. */
-static int dlt_of(unsigned linktype)
-{
-	switch (linktype) {
-	case 100:
-		return DLT_ATM_RFC1483;
-	case 101:
-		return DLT_RAW;
-	case 102:
-		return DLT_SLIP_BSDOS;
-	case 103:
-		return DLT_PPP_BSDOS;
-	case 104:
-		return DLT_C_HDLC;
-	case 106:
-		return DLT_ATM_CLIP;
-	default:
-		return (int)linktype;
-	}
-}
-
 static int refuse_linktype(const struct import_file *file, const struct savefile_interface *interface)
 {
-	int dlt = dlt_of(interface->linktype);
-	const char *name = pcap_datalink_val_to_name(dlt), *text = pcap_datalink_val_to_description(dlt);
+	char type[120];
 
-	log_error("%s: %s is of link type %u (%s%s%s), the recorder reads Ethernet (1, EN10MB): nothing of this file is "
-		  "imported; capture on an Ethernet interface, or convert it (`editcap -T ether` if its frames are "
-		  "Ethernet's)",
-		  file->path, interface->name, interface->linktype, name ? name : "without a name in libpcap",
-		  text ? ": " : "", text ? text : "");
+	log_error("%s: %s is of link type %s, the recorder reads Ethernet (1, EN10MB): nothing of this file is imported; capture on an "
+		  "Ethernet interface, or convert it (`editcap -T ether` if its frames are Ethernet's)",
+		  file->path, interface->name, linktype_text(interface->linktype, type, sizeof(type)));
 	return -EPROTONOSUPPORT;
 }
 

@@ -174,7 +174,7 @@ bool import_run(const struct settings *settings, const struct import_view *view)
 	size_t count = settings->arguments.count;
 	CLEANUP_FREE struct import_file *files = calloc(count, sizeof(*files));
 	struct filter_error error;
-	bool all = files;
+	bool all = files, missing = false;
 
 	if (settings->filter && filter_compile(&im.filter, settings->filter, &error)) {
 		log_error("%s", error.text);
@@ -182,10 +182,17 @@ bool import_run(const struct settings *settings, const struct import_view *view)
 	}
 	im.database = settings->origin[SETTING_database].source == FROM_DEFAULT ? "recorder_import" : settings->database;
 	allow_descriptors(count);
-	for (size_t i = 0; files && i < count; i++)
-		all &= !import_file_open(&files[i], &im, settings->arguments.items[i]);
+	for (size_t i = 0; files && i < count; i++) {
+		int err = import_file_open(&files[i], &im, settings->arguments.items[i]);
+
+		all &= !err;
+		missing |= err == -ENOENT;
+	}
+	/* The words of a filter without -- would be files that are not there, and the others would come in whole. */
+	if (missing)
+		log_error("nothing is imported: all files must be there; the words of a filter stand behind --");
 	handles_open(&im);
-	all &= files && import_all(&im, files, count);
+	all &= files && !missing && import_all(&im, files, count);
 	handles_close(&im);
 	for (size_t i = 0; files && i < count; i++)
 		import_file_close(&files[i]);

@@ -190,7 +190,7 @@ void book_sensor(struct drainer *d)
 		bson_append_document_end(&list, &one);
 	}
 	bson_append_array_end(&put->document, &list);
-	settings_to_bson_redacted(d->settings, &settings);
+	settings_to_bson_redacted(d->settings, SETTINGS_RECORD, &settings);
 	bson_append_document(&put->document, "configuration", -1, &settings);
 	bson_destroy(&settings);
 	queue_event(d, put);

@@ -174,8 +174,8 @@ static int open_format(struct savefile *f)
 	if (!rc)
 		return savefile_fail(f, -EBADMSG, "is empty; a capture file begins with a pcap or pcapng header");
 	if (rc == -ENODATA)
-		return savefile_fail(f, -EBADMSG, "is %llu bytes long; a capture file is at least 24",
-				     (unsigned long long)f->offset);
+		return savefile_fail(f, -EBADMSG, "is %llu bytes long%s; a capture file is at least 24",
+				     (unsigned long long)f->offset, savefile_input_torn(f->input) ? " where its compressed data is cut off" : "");
 	if (rc < 0)
 		return rc;
 	magic = savefile_32(f, f->bytes);

@@ -597,7 +597,7 @@ static char *everything(const char *line, int expected)
 		dump = dumped(&s, SETTINGS_RECORD);
 		strcat(text, dump);
 		free(dump);
-		settings_to_bson_redacted(&s, &safe);
+		settings_to_bson_redacted(&s, SETTINGS_RECORD, &safe);
 		json = bson_as_relaxed_extended_json(&safe, NULL);
 		strcat(text, json);
 		bson_free(json);
@@ -688,7 +688,7 @@ static void test_redacted_bson(void **state)
 	(void)state;
 	write_file("uri", SECRET_URI, 0600);
 	assert_int_equal(load(&s, SETTINGS_RECORD, "-i eth1 --tap --mongo-file uri -c 5", &problem), 0);
-	settings_to_bson_redacted(&s, &out);
+	settings_to_bson_redacted(&s, SETTINGS_RECORD, &out);
 	assert_true(bson_iter_init_find(&iter, &out, "mongo"));
 	assert_string_equal(bson_iter_utf8(&iter, NULL), "mongodb://joe:***@db.example:27017/?tls=true");
 	assert_true(bson_iter_init_find(&iter, &out, "tap") && bson_iter_bool(&iter));
@@ -719,6 +719,23 @@ static void test_help(void **state)
 	free(text);
 }
 
+/* An option that several commands have is described by what it does in this one. */
+static void test_help_of_a_command(void **state)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	settings_help(SETTINGS_PRINT, out);
+	settings_help(SETTINGS_IMPORT, out);
+	fclose(out);
+	assert_non_null(strstr(text, "-v, --verbose              a tree of all fields"));
+	assert_non_null(strstr(text, "(default recorder_import)"));
+	assert_null(strstr(text, "(default recorder)"));
+	free(text);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -740,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_secrets_leave_the_environment),
 		cmocka_unit_test(test_redacted_bson),
 		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_help_of_a_command),
 	};
 
 	clearenv();
