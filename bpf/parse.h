@@ -312,9 +312,15 @@ layer4: /* the two that are nearly everything first */
 		if (!inner)
 			flow += rec_ports(rec_ld16(p), n);
 		i = REC_BE16(rec_ld16(p + 4));
-		if (i && i < 8)
+		if (i && i < 8) {
 			s->head.marks |= REC_MARK_MALFORMED;
-		if ((n != REC_BE16(REC_PORT_VXLAN) && n != REC_BE16(REC_PORT_GENEVE)) || inner || pos + 16 > REC_END(s))
+			goto out;
+		}
+		if ((n != REC_BE16(REC_PORT_VXLAN) && n != REC_BE16(REC_PORT_GENEVE)) || inner)
+			goto out;
+		if (i) /* what stands behind the datagram's end is not in the tunnel */
+			lim = rec_ends_at(s, pos + i, lim);
+		if (pos + 16 > REC_END(s))
 			goto out;
 		/* RFC 7348, RFC 8926: eight bytes, then the inner frame */
 		want = pos + 16;

@@ -109,7 +109,16 @@ static unsigned utf8_length(const uint8_t *s)
 	return n;
 }
 
-/* The first JSON_NAME_MAX bytes of a text (whole characters), escaped; what is not UTF-8 becomes U+FFFD. */
+/* U+0080 to U+009F, some of which steer a terminal as ESC does; JSON itself asks only for those below U+0020. */
+static bool is_c1(const uint8_t *s)
+{
+	return s[0] == 0xc2 && s[1] < 0xa0;
+}
+
+/*
+ * The first JSON_NAME_MAX bytes of a text (whole characters), escaped; what is not UTF-8 becomes U+FFFD. No control character
+ * is left in it: lines are read on terminals.
+ */
 static char *put_name(char *at, const char *text)
 {
 	const uint8_t *s = (const uint8_t *)text, *end = s + strnlen(text, JSON_NAME_MAX);
@@ -122,9 +131,9 @@ static char *put_name(char *at, const char *text)
 		if (n == 0) {
 			PUT(at, "\xef\xbf\xbd");
 			n = 1;
-		} else if (*s < 0x20) {
+		} else if (*s < 0x20 || *s == 0x7f || is_c1(s)) {
 			PUT(at, "\\u00");
-			at = put_hex(at, s, 1);
+			at = put_hex(at, s + n - 1, 1);
 		} else {
 			if (*s == '"' || *s == '\\')
 				*at++ = '\\';

@@ -238,7 +238,11 @@ CORE void decode_ipv4(struct packet *p, unsigned w, struct cursor *c)
 		set(p, w, PKT_IPCSUM);
 	}
 	take(c, header);
-	if (s->frag & WIRE_FRAG_OFFSET)
+	/*
+	 * A total length within the header: the parser ends there, and nothing behind it is this packet's. Not so in a quote:
+	 * old stacks took the header off the length before they quoted it.
+	 */
+	if (s->frag & WIRE_FRAG_OFFSET || (total && total < header && w != QUOTE))
 		return;
 	if (s->key.proto == WIRE_AH)
 		chain = decode_chain(p, w, c, WIRE_AH, &later);

@@ -40,23 +40,28 @@ static unsigned decode_pppoe(struct packet *p, struct cursor *c)
 	const uint8_t *b = c->at;
 	bool first = !packet_has(p, PKT_PPPOE);
 	struct packet_other *o = other_of(p);
+	bool compressed;
 	unsigned ppp;
 
 	if (c->left < WIRE_PPPOE_LEN || get_be16(b) != 0x1100) /* version 1, type 1, code 0: a session's packet */
 		return 0;
-	ppp = get_be16(b + 6);
+	/* RFC 1661, 6.5: an odd first byte is all of the protocol. Not to be met here (RFC 2516, 7): not followed. */
+	compressed = b[6] & 1;
+	ppp = compressed ? b[6] : get_be16(b + 6);
 	take(c, WIRE_PPPOE_LEN);
 	if (first) {
 		o->pppoe = get_be16(b + 2);
 		o->ppp = (uint16_t)ppp;
 		packet_set(p, PKT_PPPOE);
 		packet_set(p, PKT_PPP);
-		if (wire_pppoe_length(ppp, c->at, c->left) != get_be16(b + 4)) {
+		if (compressed || wire_pppoe_length(ppp, c->at, c->left) != get_be16(b + 4)) {
 			o->ppp_len = get_be16(b + 4);
 			packet_set(p, PKT_PPPLEN);
 		}
 	}
-	c->exact &= first;
+	c->exact &= first && !compressed;
+	if (compressed)
+		return 0;
 	return ppp == WIRE_PPP_IPV4 ? WIRE_ETYPE_IPV4 : ppp == WIRE_PPP_IPV6 ? WIRE_ETYPE_IPV6 : 0;
 }
 

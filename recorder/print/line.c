@@ -262,6 +262,23 @@ static uint64_t data_length(const struct print *l)
 	return n < 0 ? 0 : (uint64_t)n;
 }
 
+/* Layer 3 announces more than there is: `data` and `seq A:B` are what it announces. */
+static void put_missing(struct print *l)
+{
+	for (unsigned s = OUTER; s <= INNER; s++) {
+		int64_t pad = print_has(l->p, s, PKT_PAD) ? print_stack(l->p, s)->pad : 0;
+
+		if (pad >= 0)
+			continue;
+		out_char(&l->out, ' ');
+		out_paint(&l->out, PAINT_BAD);
+		out_char(&l->out, '[');
+		out_number(&l->out, (uint64_t)-pad);
+		out_text(&l->out, " bytes missing]");
+		out_paint(&l->out, PAINT_NONE);
+	}
+}
+
 static void put_marks(struct print *l)
 {
 	unsigned marks = packet_has(l->p, PKT_MARKS) || l->p->marks ? l->p->marks & ~MARKS_SAID & REC_MARKS_ALL : 0;
@@ -273,6 +290,7 @@ static void put_marks(struct print *l)
 		out_char(&l->out, ' ');
 		out_painted(&l->out, PAINT_BAD, "[IPv4 checksum wrong]");
 	}
+	put_missing(l);
 	if (!marks)
 		return;
 	n = fields_marks(text, marks);

@@ -205,6 +205,33 @@ KIND(vxlan_tcp6_short)
 	vxlan(f, 77);
 	frame_eth(f, 0x86dd), frame_ip6(f, 6), frame_tcp(f, 40000, 443, 12), frame_payload(f, 3);
 }
+/* frame_end leaves the outer UDP length, the second one, as it is. */
+static void udp_length_stays(struct frame *f)
+{
+	f->layers--;
+	memmove(f->layer + 1, f->layer + 2, (f->layers - 1) * sizeof(f->layer[0]));
+}
+/* UDP's length ends in the inner Ethernet header, IPv4's does not. */
+KIND(vxlan_udp_ends)
+{
+	make_vxlan_tcp4(f);
+	udp_length_stays(f);
+	put_be16(f->bytes + 34 + 4, 8 + 8 + 10);
+}
+/* UDP's length ends within the network identifier: no tunnel. */
+KIND(vxlan_udp_short)
+{
+	make_vxlan_tcp4(f);
+	udp_length_stays(f);
+	put_be16(f->bytes + 34 + 4, 8 + 7);
+}
+/* UDP's length is less than its header. */
+KIND(vxlan_udp_none)
+{
+	make_vxlan_tcp4(f);
+	udp_length_stays(f);
+	put_be16(f->bytes + 34 + 4, 7);
+}
 KIND(vxlan_port_only)
 {
 	frame_eth(f, 0x0800), frame_ip4(f, 17, 0), frame_udp(f, 50000, 4789), frame_payload(f, 100);
@@ -627,6 +654,9 @@ static const struct kind kinds_all[] = {
 	K(vxlan_tcp4, 116, { 14, 34, 64, 84 }, 17, 0),
 	K(vxlan_tcp6, 136, { 14, 34, 64, 104 }, 17, 0),
 	K(vxlan_tcp6_short, 136, { 14, 34, 64, 104 }, 17, 0),
+	K(vxlan_udp_ends, 60, { 14, 34, 0, 0 }, 17, REC_MARK_TRUNCATED),
+	K(vxlan_udp_short, 42, { 14, 34, 0, 0 }, 17, 0),
+	K(vxlan_udp_none, 42, { 14, 34, 0, 0 }, 17, REC_MARK_MALFORMED),
 	K(vxlan_port_only, 42, { 14, 34, 0, 0 }, 17, 0),
 	K(vxlan_in_vxlan, 92, { 14, 34, 64, 84 }, 17, 0),
 	K(geneve_udp4, 100, { 14, 34, 72, 92 }, 17, 0),

@@ -80,7 +80,7 @@ static bool whole_when_cut(const struct kind *k, unsigned n)
 	static void (*const make[])(struct frame *) = {
 		make_icmp4_unreachable, make_icmp4_unreachable_short, make_icmp6_too_big, make_vxlan_tcp4,
 		make_vxlan_tcp6,	make_vxlan_tcp6_short,	      make_vxlan_in_vxlan, make_vxlan_sctp,
-		make_geneve_udp4,	make_geneve_ip6,
+		make_geneve_udp4,	make_geneve_ip6,	      make_vxlan_udp_ends,
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(make); i++)

@@ -213,6 +213,12 @@ static const struct frame frames[] = {
 	 .wire = 41, .marks = REC_MARK_TRUNCATED, .raw = 1},
 	{"IPv4 that says it is version 6", MACS "08 00  65 00 00 28 00 07 40 00 80 06 e6 c6 " A2 A1,
 	 "len=60 etype=2048 " MACS_OUT " marks=malformed", .wire = 60, .out = 1, .marks = REC_MARK_MALFORMED, .raw = 1},
+	{"IPv4 with a total length within its header: what is behind it is none of its",
+	 MACS "08 00  45 00 00 13 00 07 40 00 80 06 e6 db " A2 A1
+	      "00 50 d4 31 00 00 00 01 00 00 00 02 50 10 01 f6 12 34 00 00",
+	 "local=10.0.0.1 remote=10.0.0.2 proto=6 len=54 ttl=128 tos=0 ipid=7 frag=16384 pad=21 etype=2048 " MACS_IN
+	 " marks=malformed",
+	 .wire = 54, .marks = REC_MARK_MALFORMED, .raw = 1},
 	{"less than an Ethernet header", "02 00 00 00 00 02 02 00 00 00", "len=10 marks=truncated", .wire = 10,
 	 .out = 1, .marks = REC_MARK_TRUNCATED, .raw = 1},
 	{"nothing at all", "", "len=0 marks=truncated", .wire = 0, .out = 1, .marks = REC_MARK_TRUNCATED, .raw = 1},

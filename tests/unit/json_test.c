@@ -246,7 +246,8 @@ static void names_are_escaped(void **state)
 	} names[] = {
 		{"eth0", "eth0"},
 		{"a\"b\\c/d", "a\\\"b\\\\c/d"},
-		{"\x01\n\x1f\x7f", "\\u0001\\u000a\\u001f\x7f"},
+		{"\x01\n\x1f\x7f", "\\u0001\\u000a\\u001f\\u007f"},
+		{"\xc2\x9b" "31m\xc2\x80\xc2\xa0", "\\u009b31m\\u0080\xc2\xa0"}, /* CSI, as one character */
 		{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
 		{"\xff" "a\x80", "\xef\xbf\xbd" "a\xef\xbf\xbd"},
 		{"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},			 /* longer than needed */

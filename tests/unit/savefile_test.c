@@ -234,6 +234,7 @@ static void pcap_in_all_its_forms(void **state)
 		made_record(&made, 1, 2, 60, 1500, form[i / 2].pad);
 		made_record(&made, UINT32_MAX, 999999, 0, 0, form[i / 2].pad);
 		made_record(&made, 3, 0, 5, 4, form[i / 2].pad);
+		made_record(&made, 4, 0, 5, 0x80000000, form[i / 2].pad);
 		file = opened();
 		assert_string_equal(savefile_format(file), "pcap");
 		assert_int_equal(savefile_interfaces(file), 1);
@@ -254,6 +255,8 @@ static void pcap_in_all_its_forms(void **state)
 		assert_int_equal(p.cap_len, 0);
 		p = next(file);
 		assert_int_equal(p.wire_len, 5); /* never below what is there */
+		p = next(file);
+		assert_int_equal(p.wire_len, INT32_MAX);
 		assert_int_equal(savefile_read_bytes(file), made.len);
 		ends(file, 0, NULL);
 	}
