@@ -59,22 +59,7 @@ static struct frame frame_of(void (*make)(struct frame *))
 	return f;
 }
 
-static int veth(void **state)
-{
-	(void)state;
-	return lab_veth("r0", "r1");
-}
-
-static int no_veth(void **state)
-{
-	char path[256];
-
-	(void)state;
-	capture_pin_path(path, sizeof(path), lab.dir, "lab", "r0");
-	capture_discard(path, NULL); /* of a test that failed */
-	lab_sh("ip link del r0 2>/dev/null");
-	return 0;
-}
+LAB_VETH_OF_EACH_TEST(lab)
 
 /* A tc program of somebody else: lets everything pass, and gives it the tag 5 (in the skb's metadata) when told to. */
 static int tc_program(bool tag)

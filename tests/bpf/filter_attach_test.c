@@ -52,22 +52,7 @@ static struct filter *compiled(const char *expression)
 	return f;
 }
 
-static int veth(void **state)
-{
-	(void)state;
-	return lab_veth("r0", "r1");
-}
-
-static int no_veth(void **state)
-{
-	char path[256];
-
-	(void)state;
-	capture_pin_path(path, sizeof(path), lab.dir, "lab", "r0");
-	capture_discard(path, NULL); /* of a test that failed */
-	lab_sh("ip link del r0 2>/dev/null");
-	return 0;
-}
+LAB_VETH_OF_EACH_TEST(lab)
 
 /* Frames seen; waits for the number, and until each of them has its other term (SEEN is counted first). */
 static uint64_t settled(struct lab_capture *l, enum rec_side side, uint64_t expected)

@@ -223,4 +223,21 @@ static inline void lab_pin_cpu(unsigned cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* Setup and teardown of a test that has the veth r0, r1 to itself; `lab` is the program's one. */
+#define LAB_VETH_OF_EACH_TEST(lab)                                                                                     \
+	static int veth(void **state)                                                                                  \
+	{                                                                                                              \
+		(void)state;                                                                                           \
+		return lab_veth("r0", "r1");                                                                           \
+	}                                                                                                              \
+	static int no_veth(void **state)                                                                               \
+	{                                                                                                              \
+		char path[256];                                                                                        \
+		(void)state;                                                                                           \
+		capture_pin_path(path, sizeof(path), (lab).dir, "lab", "r0");                                          \
+		capture_discard(path, NULL); /* of a test that failed */                                               \
+		lab_sh("ip link del r0 2>/dev/null");                                                                  \
+		return 0;                                                                                              \
+	}
+
 #endif

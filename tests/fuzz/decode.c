@@ -15,16 +15,7 @@
 #include "recorder/encode/document_read.h"
 #include "recorder/ledger/canonical.h"
 #include "tests/unit/packets.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 struct options {
 	uint8_t flags; /* 1: tx; 2: not cut by the parser; 4: the frame is a document; 8: no home networks */

@@ -17,16 +17,7 @@
 #include "recorder/encode/document_read.h"
 #include "recorder/encode/json.h"
 #include "tests/unit/any_packet.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 struct options {
 	uint8_t flags; /* 1: fields; 2: a document; else a frame; 4: tx; 8: without what every document has */

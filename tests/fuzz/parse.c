@@ -16,16 +16,7 @@
 
 #include "bpf/parse.h"
 #include "recorder/source/native.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 #define MARKS (REC_MARK_TRUNCATED | REC_MARK_MALFORMED | REC_MARK_LONG | REC_MARK_UNKNOWN | REC_MARK_FRAGMENT)
 

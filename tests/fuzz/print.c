@@ -12,16 +12,7 @@
 
 #include "recorder/print/print.h"
 #include "recorder/source/native.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 struct options {
 	uint8_t flags; /* 1: tx; 2: colours; 4: numbers; 8: with the day; 16: a super-packet; 32: a hostile name; 64: no bytes */

@@ -13,16 +13,7 @@
 #include <unistd.h>
 
 #include "recorder/source/savefile.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 #define PACKETS_MAX 100000u /* a bomb may go on for long: this is enough of it */
 
