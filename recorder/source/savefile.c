@@ -221,10 +221,14 @@ int savefile_next(struct savefile *f, struct savefile_packet *packet, struct sav
 		if (rc < 0)
 			f->failed = rc;
 	}
-	if (rc < 0)
+	if (rc < 0) {
 		*error = f->error;
-	else if (rc)
+	} else if (rc) {
 		f->wall = packet->wall;
+		/* No packet is longer, and `len` in the database, by which the balance is checked, holds no more. */
+		if (packet->wire_len > INT32_MAX)
+			packet->wire_len = INT32_MAX;
+	}
 	return rc;
 }
 

@@ -36,7 +36,7 @@ struct savefile_packet {
 	bool time_changed; /* the stamp was out of range (us >= 1,000,000; beyond int64 ns): normalised as tshark does */
 	bool has_time;	   /* false for a simple packet block, which has none: wall is then that of the packet before, or 0 */
 	unsigned interface;
-	uint32_t wire_len; /* bytes on the wire; at least cap_len */
+	uint32_t wire_len; /* bytes on the wire; at least cap_len, at most INT32_MAX */
 	uint32_t cap_len;
 	int8_t direction; /* epb_flags: 1 inbound, 2 outbound, 0 unknown */
 	const uint8_t *bytes; /* valid until the next call */
