@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The subcommands, and what is alike in all of them: settings, help, version, dump. */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "recorder/cli/cmd.h"
 #include "recorder/core/clock.h"
@@ -158,12 +159,24 @@ static int help(int argc, char **argv)
 	return finish(EXIT_DONE);
 }
 
+/*
+ * Who was started with one of the first three closed must not get a file of its own there, into which it then prints. What is put
+ * there fails as if it were closed: read only for output, write only for input.
+ */
+static void occupy_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) < 0)
+			_exit(EXIT_FAILED); /* there is nobody to tell */
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL, *near;
 	const struct command *command;
 	char shown[200];
 
+	occupy_standard_descriptors();
 	if (!name) {
 		print_usage(stderr);
 		return EXIT_USAGE;

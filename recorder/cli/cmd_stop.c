@@ -79,7 +79,7 @@ static int take_over(const struct settings *settings, const struct instance *ins
 {
 	struct settings copy = *settings; /* shares the strings: not freed */
 
-	if (!cmd_has_target(settings))
+	if (!settings->discard && !cmd_has_target(settings))
 		return cmd_fail(EXIT_USAGE, "instance %s has no process: what its rings hold has to be stored first",
 				instance->name);
 	if (!cmd_user_exists(settings->user))
@@ -116,7 +116,7 @@ int cmd_stop(const struct settings *settings)
 	}
 	if (settings->keep || !instance.pinned)
 		return EXIT_DONE;
-	if (had_keeper && !settings->mongo && !settings->write)
+	if (had_keeper && !settings->discard && !settings->mongo && !settings->write)
 		return cmd_fail(EXIT_FAILED,
 				"instance %s has ended, but not everything is stored: `stop` it again, with --mongo or --write",
 				instance.name);

@@ -295,7 +295,7 @@ const char *setting_fault(enum setting_index index, const char *text)
 	if ((e->type == PATH || e->low) && !len)
 		return "must not be empty";
 	if (e->high && len > e->high)
-		return e->high == 63 ? "must have at most 63 bytes" : "must have at most 255 bytes";
+		return e->high == 63 ? "must have at most 63 bytes" : e->high == 255 ? "must have at most 255 bytes" : "must have at most 16384 bytes";
 	switch (index) {
 	case SETTING_database:
 		return strpbrk(text, "/\\. \"$*<>:|?") ? "must have none of / \\ . \" $ * < > : | ? and no space"

@@ -2,8 +2,8 @@
 /*
  * What the database knows of an import, and what is written around its packets.
  *
- * `sensors` gets a document of the file, then `events` one of kind `import`: from then on packets may be there. At the
- * end come the balance and an event of kind `imported`. All their _ids follow from the file, and none of them changes:
+ * `events` gets one of kind `import`: from then on packets may be there. At the end come the balance, a document of the file
+ * in `sensors`, and last an event of kind `imported`. All their _ids follow from the file, and none of them changes:
  * an import that goes on keeps the sensor's name of the one that began.
  */
 #include "recorder/import/internal.h"
@@ -371,43 +371,43 @@ static bool next_rows(struct import_file *file, const struct import_row **rows, 
 	return true;
 }
 
-static bool next_facts(struct import_file *file, struct import_request **requests, unsigned *n)
+static int finish_sensor(struct import_file *file)
 {
-	requests[*n] = new_sensor(file);
-	if (!requests[*n])
-		return false;
-	++*n;
-	requests[*n] = new_event(file, DONE, file->torn ? "a capture file is imported as far as it goes: it is cut off"
-							: "a capture file is imported",
-				 end_details);
-	if (!requests[*n])
-		return false;
-	++*n;
-	return true;
+	return insist_one(file, new_sensor(file));
 }
 
-/* A row is the same whoever writes it: what is there already is replaced by its like. */
+static int finish_event(struct import_file *file)
+{
+	return insist_one(file, new_event(file, DONE, file->torn ? "a capture file is imported as far as it goes: it is cut off"
+								 : "a capture file is imported",
+					  end_details));
+}
+
+/*
+ * A row is the same whoever writes it: what is there already is replaced by its like. The event says that all is there, so
+ * it comes when it is.
+ */
 int import_finish(struct import_file *file)
 {
-	struct import_request *requests[AT_ONCE + 2];
+	struct import_request *requests[AT_ONCE];
 	const struct import_row *rows, *end;
-	bool first = true;
 	int err = 0;
 
 	end = import_rows_sorted(file->rows, &rows);
 	for (const struct import_row *row = rows; !err && row < end; row++)
 		err = import_year(file, year_of(row));
-	while (!err && (first || rows < end)) {
+	while (!err && rows < end) {
 		unsigned n = 0;
 		bool made = next_rows(file, &rows, end, requests, &n);
 
-		if (made && first && !file->complete)
-			made = next_facts(file, requests, &n);
-		first = false;
 		err = import_insist(file, requests, n);
 		if (!made && !err)
 			err = -ENOMEM;
 	}
+	if (!err && !file->complete)
+		err = finish_sensor(file);
+	if (!err && !file->complete)
+		err = finish_event(file);
 	return err;
 }
 

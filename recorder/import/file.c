@@ -332,18 +332,36 @@ static int identify(struct import_file *file)
 	return err;
 }
 
+/* It was read twice: hashed and counted. Who still writes it would make a capture of bytes that are not those of its id. */
+static int check_unchanged(struct import_file *file, const struct stat *before)
+{
+	struct stat now;
+
+	if (fstat(file->fd, &now))
+		return say_errno(file->path, "cannot be looked at");
+	if (now.st_size == before->st_size && now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+	    now.st_mtim.tv_nsec == before->st_mtim.tv_nsec)
+		return 0;
+	log_error("%s: is being written: it changed while it was read; nothing of it is imported, do it when it is whole", file->path);
+	return -EBUSY;
+}
+
 int import_file_read(struct import_file *file)
 {
 	struct savefile *savefile;
-	int err = digest_file(file);
+	struct stat before;
+	int err = fstat(file->fd, &before) ? say_errno(file->path, "cannot be looked at") : digest_file(file);
 
 	if (!err)
 		err = import_file_rewind(file, &savefile);
 	if (err)
 		return err;
+	file->size = (uint64_t)before.st_size;
 	snprintf(file->format, sizeof(file->format), "%s", savefile_format(savefile));
 	err = count_all(file, savefile);
 	savefile_close(savefile);
+	if (!err)
+		err = check_unchanged(file, &before);
 	if (!err)
 		err = identify(file);
 	if (!err && !(file->rows = import_rows_new()))

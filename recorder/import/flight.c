@@ -88,8 +88,14 @@ static void write_work(uv_work_t *work)
 		return;
 	if (!flight->job)
 		flight->error = sink->encode(sink, flight->batch, &flight->job);
-	if (!flight->error)
-		flight->outcome = sink->write(sink, flight->job, &flight->report);
+	if (flight->error)
+		return;
+	flight->outcome = sink->write(sink, flight->job, &flight->report);
+	/* The first reading tells what a former import put there; a later one also finds what this one did. */
+	if (flight->batch->attempted && !flight->read && flight->report.found | flight->report.inserted) {
+		flight->found = flight->report.found;
+		flight->read = true;
+	}
 }
 
 static void flight_free(struct import_flight *flight)
@@ -122,12 +128,12 @@ static void pop(struct import_capture *capture)
 static void settled(struct import_flight *flight)
 {
 	struct import_result *result = &flight->file->result;
-	uint32_t n = flight->batch->nrecords, found = flight->report.found;
+	uint32_t n = flight->batch->nrecords, found = flight->found < n ? flight->found : n;
 
 	flight->state = IMPORT_SETTLED;
 	result->stored += n;
 	if (!flight->there)
-		result->added += n - (flight->batch->attempted && found < n ? found : flight->batch->attempted ? n : 0);
+		result->added += n - found;
 	if (!result->first_year || flight->batch->day < result->first_year)
 		result->first_year = flight->batch->day;
 	if (flight->batch->day > result->last_year)

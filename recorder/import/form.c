@@ -4,8 +4,9 @@
  * machine and however fast, forms the same batches under the same numbers.
  *
  * A batch holds packets of one interface and one UTC year in the order of the file. It is closed by its 4,096th packet, at
- * the file's end, or when IMPORT_OPEN_MOST others were begun after it (times that jump between many years). Numbers are given
- * as batches are closed.
+ * the file's end, or when it is the fullest of those being filled and there are IMPORT_OPEN_MOST of them or IMPORT_OPEN_BYTES
+ * in them (many interfaces, times that jump between many years): closing any other would make small batches, and a batch costs
+ * the same time whatever is in it. Numbers are given as batches are closed.
  *
  * Boot time is wall time: the clock pair is {0, 0}. A time before 1970 is the same 64 bits, signed: whoever adds the
  * pair's offset gets it back, and no batch holds times of both sides of 1970.
@@ -22,7 +23,7 @@
 #include "recorder/source/cut.h"
 #include "recorder/source/native.h"
 
-#define ARENA_FIRST (64u << 10)
+#define ARENA_FIRST (4u << 10)
 #define LOOK_EVERY 256u /* packets between two looks at signals and what workers have done */
 
 /* A batch that is being filled. */
@@ -30,8 +31,7 @@ struct import_open {
 	struct import_capture *capture;
 	struct batch *batch;
 	uint8_t *arena;
-	size_t used, room;
-	uint32_t offset[IMPORT_BATCH]; /* of each record in the arena, which moves as it grows */
+	size_t used, room; /* records stand one behind the other; the arena moves as it grows */
 };
 
 /* What one pass needs. */
@@ -55,8 +55,7 @@ static struct batch *batch_new(const struct import_capture *capture, uint32_t ye
 	batch->version = ENCODE_VERSION;
 	batch->first_boot = UINT64_MAX;
 	batch->ranges = calloc(REC_SIDES, sizeof(*batch->ranges));
-	batch->records = calloc(IMPORT_BATCH, sizeof(*batch->records));
-	if (batch->ranges && batch->records)
+	if (batch->ranges)
 		return batch;
 	batch_free(batch);
 	return NULL;
@@ -117,6 +116,19 @@ static int fail(struct import_file *file, int err, const char *text)
 	return err;
 }
 
+/* Where each record is, now that the arena stands still. 0 or -ENOMEM. */
+static int point_at_records(struct batch *batch, const uint8_t *arena)
+{
+	batch->records = calloc(batch->nrecords, sizeof(*batch->records));
+	if (!batch->records)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < batch->nrecords; i++) {
+		batch->records[i] = (const struct rec_head *)arena;
+		arena += REC_RECORD_LEN(batch->records[i]->cap_len);
+	}
+	return 0;
+}
+
 /* The batch at `index` goes on its way. */
 static int close_batch(struct import_file *file, unsigned index)
 {
@@ -127,13 +139,12 @@ static int close_batch(struct import_file *file, unsigned index)
 
 	file->nopen--;
 	memmove(file->open + index, file->open + index + 1, (file->nopen - index) * sizeof(*file->open));
-	for (uint32_t i = 0; i < batch->nrecords; i++)
-		batch->records[i] = (const struct rec_head *)(open.arena + open.offset[i]);
+	file->open_bytes -= open.used;
 	for (unsigned side = 0; side < REC_SIDES; side++)
 		if (batch->ranges[side].records)
 			batch->ranges[sides++] = batch->ranges[side];
 	batch->nranges = sides;
-	err = count_seconds(batch) ? fail(file, -ENOMEM, "out of memory") : import_year(file, batch->day);
+	err = point_at_records(batch, open.arena) || count_seconds(batch) ? fail(file, -ENOMEM, "out of memory") : import_year(file, batch->day);
 	if (err) {
 		open_free(&open);
 		return err;
@@ -146,6 +157,17 @@ static int close_batch(struct import_file *file, unsigned index)
 
 /* ---- filling ------------------------------------------------------------------------------------------------------ */
 
+/* Of the equally full the one begun first. */
+static unsigned fullest(const struct import_file *file)
+{
+	unsigned most = 0;
+
+	for (unsigned i = 1; i < file->nopen; i++)
+		if (file->open[i].used > file->open[most].used)
+			most = i;
+	return most;
+}
+
 static struct import_open *open_of(struct import_file *file, struct import_capture *capture, uint32_t year)
 {
 	struct import_open *open;
@@ -153,7 +175,7 @@ static struct import_open *open_of(struct import_file *file, struct import_captu
 	for (unsigned i = file->nopen; i-- > 0;)
 		if (file->open[i].capture == capture && file->open[i].batch->day == year)
 			return &file->open[i];
-	if (file->nopen == IMPORT_OPEN_MOST && close_batch(file, 0))
+	if (file->nopen == IMPORT_OPEN_MOST && close_batch(file, fullest(file)))
 		return NULL;
 	open = &file->open[file->nopen];
 	open->capture = capture;
@@ -202,15 +224,18 @@ static int add(struct import_file *file, struct import_open *open, const struct 
 	copy->side = (uint8_t)side;
 	if (packet->time_changed || !packet->has_time)
 		copy->marks |= REC_MARK_TIME;
-	open->offset[batch->nrecords++] = (uint32_t)open->used;
+	batch->nrecords++;
 	open->used += len;
+	file->open_bytes += len;
 	batch->bytes += copy->wire_len;
 	if (copy->time < batch->first_boot)
 		batch->first_boot = copy->time;
 	if (copy->time > batch->last_boot)
 		batch->last_boot = copy->time;
 	extend_range(batch, side, packet->offset);
-	return batch->nrecords == IMPORT_BATCH ? close_batch(file, (unsigned)(open - file->open)) : 0;
+	if (batch->nrecords == IMPORT_BATCH)
+		return close_batch(file, (unsigned)(open - file->open));
+	return file->open_bytes > IMPORT_OPEN_BYTES ? close_batch(file, fullest(file)) : 0;
 }
 
 static uint32_t year_of(struct pass *pass, int64_t wall)
@@ -293,9 +318,10 @@ static int take_all(struct pass *pass, struct savefile *savefile)
 	struct import_file *file = pass->file;
 	struct savefile_packet packet;
 	struct savefile_error error;
-	int err = 0, got = 0;
+	int err = 0, got;
 
-	while (!err && (got = savefile_next(savefile, &packet, &error)) == 1) {
+	/* What was put behind it since it was counted is not part of what was hashed. */
+	while (!err && file->result.packets < file->total && (got = savefile_next(savefile, &packet, &error)) == 1) {
 		err = take(pass, &packet);
 		if (!err && file->result.packets % LOOK_EVERY == 0) {
 			uv_run(&file->import->loop, UV_RUN_NOWAIT);
@@ -305,8 +331,9 @@ static int take_all(struct pass *pass, struct savefile *savefile)
 	}
 	if (err)
 		return err;
-	if ((got < 0 && !(got == -ENODATA && file->torn)) || file->result.packets != file->total)
+	if (file->result.packets != file->total)
 		return fail(file, -EBADMSG, "it changed while it was read; import it again");
+	import_say(file, false, file->size, file->result.packets, false);
 	while (!err && file->nopen)
 		err = close_batch(file, 0);
 	return err;

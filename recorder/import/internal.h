@@ -28,7 +28,8 @@
 #define IMPORT_VERSION 1u
 #define IMPORT_BATCH 4096u  /* packets, at most */
 #define IMPORT_FLIGHTS 8u   /* batches on their way: see flight.c for what follows from it */
-#define IMPORT_OPEN_MOST 64u /* batches being filled: one for each interface and year, see form.c */
+#define IMPORT_OPEN_MOST 1024u /* batches being filled: one for each interface and year, see form.c */
+#define IMPORT_OPEN_BYTES (32u << 20) /* and so many bytes of records in all of them */
 #define HASH_LEN 32
 
 struct import_rows;
@@ -89,6 +90,7 @@ struct import_file {
 
 	struct import_open *open; /* batches that are being filled, by when they were begun */
 	unsigned nopen;
+	size_t open_bytes; /* of records in them */
 	unsigned flights;
 	char problem[300]; /* it cannot go on */
 	struct import_rows *rows;
@@ -115,6 +117,8 @@ struct import_flight {
 	int error;
 	enum sink_outcome outcome;
 	struct sink_report report;
+	uint32_t found; /* documents that a former import had put there */
+	bool read;      /* that is known */
 };
 
 /* rights.c */

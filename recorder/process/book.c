@@ -86,7 +86,7 @@ static void put_done(uv_work_t *work, int status)
 
 	(void)status;
 	d->working--;
-	drainer_report(d, &put->report, put->outcome == SINK_SETTLED);
+	drainer_report(d, &put->report, put->outcome == SINK_SETTLED, false);
 	if (put->outcome == SINK_SETTLED) {
 		put->settled(put);
 		put_free(put);

@@ -170,6 +170,7 @@ struct drainer {
 	enum db_result start_result;
 	uint64_t latency_ns;
 	uint64_t away_since; /* boot ns, 0: the sink takes what it is given */
+	bool away_batch;     /* batches are not taken; small documents may be, which a file has no place for */
 	uint64_t started_boot;
 	int64_t started_wall;
 	uint64_t horizon; /* boot time of the newest one, 0: none */
@@ -218,7 +219,8 @@ void upstream_give_up(struct drainer *d); /* calls under way return soon, nothin
 void upstream_check_reader(struct drainer *d); /* a pipe that nobody reads any more ends the recording */
 void upstream_end_file(struct drainer *d);     /* the captures have ended: their counters */
 void upstream_close(struct drainer *d);
-void drainer_report(struct drainer *d, const struct sink_report *report, bool settled);
+/* `batch`: of a batch, not of a small document. */
+void drainer_report(struct drainer *d, const struct sink_report *report, bool settled, bool batch);
 
 /* own.c */
 void own_scan(struct drainer *d);

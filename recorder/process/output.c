@@ -29,11 +29,12 @@ enum file_format output_format(const struct settings *settings)
 /* stdout; where it is a file, opened once more for reading too, so that what is in it can be read back after a crash. */
 static int open_stdout(void)
 {
+	int mode = fcntl(STDOUT_FILENO, F_GETFL), fd;
 	struct stat st;
-	int fd;
 
-	if (fstat(STDOUT_FILENO, &st)) {
-		log_error("--write -: there is no stdout: %s", strerror(errno));
+	/* Read only: nothing was there, see main(). */
+	if (mode < 0 || (mode & O_ACCMODE) == O_RDONLY || fstat(STDOUT_FILENO, &st)) {
+		log_error("--write -: there is no stdout that can be written to");
 		return -EBADF;
 	}
 	fd = S_ISREG(st.st_mode) ? open("/proc/self/fd/1", O_RDWR | O_CLOEXEC) : -1;

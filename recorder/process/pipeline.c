@@ -186,7 +186,7 @@ static void write_done(uv_work_t *work, int status)
 
 	(void)status;
 	d->working--;
-	drainer_report(d, &flight->report, flight->outcome == SINK_SETTLED);
+	drainer_report(d, &flight->report, flight->outcome == SINK_SETTLED, true);
 	switch (flight->outcome) {
 	case SINK_SETTLED:
 		flight->state = FLIGHT_SETTLED;

@@ -36,16 +36,17 @@ static void away_ends(struct drainer *d)
 	snprintf(text, sizeof(text), "%s took nothing for %.1f s", sink_words(d), seconds);
 	log_info("%s; it does again", text);
 	d->away_since = 0;
+	d->away_batch = false;
 	d->problem[0] = '\0';
 	book_event(d, NULL, "outage", text, NULL);
 }
 
-void drainer_report(struct drainer *d, const struct sink_report *report, bool settled)
+void drainer_report(struct drainer *d, const struct sink_report *report, bool settled, bool batch)
 {
 	if (report->latency_ns)
 		d->latency_ns = report->latency_ns;
 	if (settled) {
-		if (d->away_since)
+		if (d->away_since && (batch || !d->away_batch))
 			away_ends(d);
 		return;
 	}
@@ -53,6 +54,7 @@ void drainer_report(struct drainer *d, const struct sink_report *report, bool se
 		return;
 	if (!d->away_since)
 		away_begins(d, report->problem);
+	d->away_batch |= batch;
 	memcpy(d->problem, report->problem, sizeof(d->problem));
 	if (d->settings->on_outage == ON_OUTAGE_END && d->state == DRAINER_RECORDING && !d->enough_sent &&
 	    clock_boot_ns() - d->away_since > AWAY_END_S * NS_PER_SEC) {

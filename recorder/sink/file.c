@@ -24,6 +24,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "recorder/core/log.h"
 #include "recorder/core/util.h"
 #include "recorder/encode/pcapng.h"
 #include "recorder/sink/file_internal.h"
@@ -334,6 +335,28 @@ static void go_back(struct file_sink *f)
 	pthread_mutex_unlock(&f->list);
 }
 
+/*
+ * What others did to a regular file meanwhile; with the lock held. Emptied (copied and truncated, as log rotation does): it begins
+ * anew. Cut anywhere else, or without a name any more: nothing that is written to it will be found again. 0 or -errno.
+ */
+static int look_at_file(struct file_sink *f)
+{
+	struct stat st;
+
+	if (fstat(f->fd, &st))
+		return -errno;
+	if (f->named && !st.st_nlink)
+		return -ENOENT;
+	if ((uint64_t)st.st_size >= f->end)
+		return 0;
+	if (st.st_size)
+		return -ESTALE;
+	log_warn("--write %s: somebody emptied it; it begins anew", f->name);
+	f->durable = 0;
+	go_back(f);
+	return 0;
+}
+
 static enum sink_outcome settle(struct file_sink *f, const struct sink_job *job, struct sink_report *report)
 {
 	enum sink_outcome outcome = SINK_SETTLED;
@@ -410,6 +433,16 @@ static enum sink_outcome put_failed(struct file_sink *f, int err, struct sink_re
 		snprintf(report->problem, sizeof(report->problem), "%.120s: its reader does not read", f->name);
 		report->again_ns = clock_boot_ns() + EARLY_NS;
 		return SINK_AGAIN;
+	case -ENOENT:
+		f->full = true;
+		trouble(f, report, "was removed", ENOENT);
+		snprintf(report->problem, sizeof(report->problem), "%.120s: somebody removed it; stop, and record to another file", f->name);
+		return SINK_AGAIN;
+	case -ESTALE:
+		f->full = true;
+		trouble(f, report, "was cut", ESTALE);
+		snprintf(report->problem, sizeof(report->problem), "%.120s: somebody cut it; stop, and record to another file", f->name);
+		return SINK_AGAIN;
 	default:
 		f->full = true;
 		return trouble(f, report, "cannot be written", -err);
@@ -431,6 +464,8 @@ static enum sink_outcome file_write(struct sink *sink, struct sink_job *job, str
 		job->written = true;
 	else if (!job->written && flag(&f->cancelled))
 		outcome = SINK_ENDED;
+	else if (!job->written && f->regular && (err = look_at_file(f)))
+		;
 	else if (!job->written && early(f, job))
 		outcome = later(report, EARLY_NS);
 	else if (!job->written)
@@ -515,6 +550,7 @@ static int open_regular(struct file_sink *f, struct file_problem *problem)
 	if (mode < 0 || fstat(f->fd, &st))
 		return problem_of(f, problem, "cannot be looked at");
 	f->regular = S_ISREG(st.st_mode) && (mode & O_ACCMODE) == O_RDWR;
+	f->named = st.st_nlink;
 	if (!f->regular)
 		return 0;
 	if (flock(f->fd, LOCK_EX | LOCK_NB)) {
@@ -613,7 +649,9 @@ int file_sink_statistics(struct sink *sink, const struct file_statistics *s)
 	});
 	if (!f->regular)
 		return write_stream(f, bytes, len, NS_PER_SEC, &done);
-	err = mend(f);
+	err = look_at_file(f);
+	if (!err)
+		err = mend(f);
 	if (!err) {
 		f->torn = true;
 		err = write_at(f->fd, bytes, len, f->end);

@@ -42,6 +42,7 @@ struct file_sink {
 	enum file_format format;
 	const struct ends_table *ends; /* atomic */
 	bool regular;
+	bool named; /* it had a name when it was opened */
 	bool cancelled, gone; /* atomic */
 
 	/* Held while something is written (up to PIPE_NS), but not while it is synchronised. */

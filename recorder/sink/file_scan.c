@@ -209,8 +209,12 @@ static int scan_line(struct scan *s)
 	size_t have = s->have - s->at, same = have < sizeof(head) - 1 ? have : sizeof(head) - 1;
 	uint8_t id[PACKET_ID_LEN];
 	struct file_capture *capture;
+	bool ours = !memcmp(line, head, same) && (end || have <= JSON_LINE_MAX);
 
-	if (memcmp(line, head, same) || (!end && have > JSON_LINE_MAX))
+	/* Of a torn line what is there of the _id must be one: else it is somebody's data without a newline. */
+	for (size_t i = same; ours && !end && i < have && i < same + 2 * sizeof(id); i++)
+		ours = hex_digit(line[i]) >= 0;
+	if (!ours)
 		return not_ours(s, here(s) ? "a line that begins with {\"_id\":\"" : "JSON lines that it wrote");
 	if (!end)
 		return 0;

@@ -61,11 +61,12 @@ static void add_report(struct sink_report *sum, const struct sink_report *one, e
 		sum->latency_ns = one->latency_ns;
 	if (outcome == SINK_SETTLED)
 		return;
+	/* A pause that is part of settling is no problem where the other has one. */
+	if (!sum->problem[0] || (sum->waiting && !one->waiting && one->problem[0]))
+		memcpy(sum->problem, one->problem, sizeof(sum->problem));
 	sum->waiting = (first || sum->waiting) && one->waiting;
 	if (outcome == SINK_AGAIN && (!sum->again_ns || one->again_ns < sum->again_ns))
 		sum->again_ns = one->again_ns;
-	if (!sum->problem[0])
-		memcpy(sum->problem, one->problem, sizeof(sum->problem));
 }
 
 /*

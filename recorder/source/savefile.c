@@ -221,9 +221,9 @@ int savefile_next(struct savefile *f, struct savefile_packet *packet, struct sav
 		if (rc < 0)
 			f->failed = rc;
 	}
-	if (rc < 0)
+	if (rc < 0) {
 		*error = f->error;
-	if (rc > 0) {
+	} else if (rc) {
 		f->wall = packet->wall;
 		/* No link has longer frames. tshark shows such a length so, too, and the database's `len` is an int32. */
 		if (packet->wire_len > INT32_MAX)

@@ -242,6 +242,8 @@ static void what_is_not_ours(void **state)
 		refused(formats[f], damaged.bytes, damaged.len, "is damaged at byte");
 	}
 	refused(FILE_JSON, "{\"a\":1}\n", 8, "is not a recording of this program");
+	/* Without a newline it could be a torn line of ours, but for what stands there. */
+	refused(FILE_JSON, "{\"_id\":\"hello\",\"x\":1}", 21, "is not a recording of this program");
 }
 
 static void in_number_order(void **state)
