@@ -65,6 +65,10 @@ static bool target_sound(const struct settings *settings)
 				     "add --json; `xdp-recorder print -i IF` shows packets");
 		return false;
 	}
+	if (len > 5 && !strcmp(path + len - 5, ".pcap")) {
+		cmd_fail(EXIT_USAGE, "--write %s: pcapng is written, not pcap: name it %sng", path, path);
+		return false;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(packed); i++) {
 		size_t tail = strlen(packed[i]);
 
