@@ -14,7 +14,6 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -35,18 +34,6 @@ static int set_capabilities(bool bpf)
 	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
 
-/*
- * libmongoc keeps its counters in shared memory, made before main() and removed at exit: by then this is another user, who may
- * not (/dev/shm is sticky). Left over, it makes a later process of the same number complain on stderr.
- */
-static void forget_counters(void)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "/mongoc-%u", (unsigned)getpid());
-	shm_unlink(name);
-}
-
 static int become(const struct settings *settings, bool bpf)
 {
 	struct passwd *entry = getpwnam(settings->user);
@@ -56,7 +43,6 @@ static int become(const struct settings *settings, bool bpf)
 			  settings->user);
 		return -ENOENT;
 	}
-	forget_counters();
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* fails only for one this kernel does not know */
 	if (prctl(PR_SET_KEEPCAPS, bpf, 0, 0, 0) || setgroups(0, NULL) ||
