@@ -100,8 +100,7 @@ static bool append_capture(bson_t *to, const struct capture *c)
 	BSON_APPEND_UTF8(to, "iface", capture_iface(c));
 	if (*capture_filter(c))
 		BSON_APPEND_UTF8(to, "filter", capture_filter(c));
-	for (unsigned i = 0; i < 16; i++)
-		snprintf(id + 2 * i, 3, "%02x", capture_id(c)[i]);
+	*put_hex(id, capture_id(c), 16) = '\0';
 	BSON_APPEND_UTF8(to, "id", id);
 	bson_append_document_begin(to, "hooks", -1, &hooks);
 	for (unsigned side = 0; side < REC_SIDES; side++) {

@@ -44,6 +44,19 @@ int clock_stepped(const struct clock_pair *p, const struct clock_sample *s);
 /* The injected offset is read from `path` from now on; NULL ends it. 0 or -errno. */
 int clock_inject(const char *path);
 
+/* A wall time as whole ms, rounded down, and the ns behind them (0..999999): what a BSON date and an int32 hold. */
+static inline int64_t clock_ms(int64_t wall)
+{
+	return wall / 1000000 - (wall % 1000000 < 0);
+}
+
+static inline int32_t clock_ms_rest(int64_t wall)
+{
+	int32_t ns = (int32_t)(wall % 1000000);
+
+	return ns < 0 ? ns + 1000000 : ns;
+}
+
 /* UTC day of a wall time as the number YYYYMMDD; works for times before 1970. */
 uint32_t clock_day(int64_t wall_ns);
 /* First ns of that day. */

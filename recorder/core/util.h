@@ -37,6 +37,18 @@ static inline void cleanup_close(int *fd)
 		t_;         \
 	})
 
+/* Two lower-case digits for each byte; gives the end, writes no NUL. */
+static inline char *put_hex(char *at, const uint8_t *bytes, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		*at++ = digits[bytes[i] >> 4];
+		*at++ = digits[bytes[i] & 15];
+	}
+	return at;
+}
+
 static inline void put_be16(uint8_t *p, uint16_t v)
 {
 	v = __builtin_bswap16(v);

@@ -21,8 +21,7 @@ static bool hash(const char *bytes, size_t len, char hex[65])
 
 	if (!EVP_Digest(bytes, len, digest, &n, EVP_sha256(), NULL) || n != 32)
 		return false;
-	for (unsigned i = 0; i < n; i++)
-		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+	*put_hex(hex, digest, n) = '\0';
 	return true;
 }
 

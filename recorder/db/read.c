@@ -344,11 +344,6 @@ static bool note_position(void *arg, const bson_t *doc)
 	return true;
 }
 
-static int64_t floor_ms(int64_t ns)
-{
-	return ns / 1000000 - (ns % 1000000 < 0);
-}
-
 enum db_result read_batch_positions(struct db_client *client, const struct batch *batch, bool majority,
 				    uint8_t *present, uint32_t count, struct db_problem *problem)
 {
@@ -365,8 +360,8 @@ enum db_result read_batch_positions(struct db_client *client, const struct batch
 	packet_id(to, batch, count - 1);
 	BSON_APPEND_UTF8(&command, "find", days_collection(name, "packets", batch->day));
 	BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
-	append_time_range(&filter, floor_ms(batch_wall(batch, batch->first_boot)),
-			  floor_ms(batch_wall(batch, batch->last_boot)));
+	append_time_range(&filter, clock_ms(batch_wall(batch, batch->first_boot)),
+			  clock_ms(batch_wall(batch, batch->last_boot)));
 	append_id_range(&filter, from, to, sizeof(from));
 	bson_append_document_end(&command, &filter);
 	BSON_APPEND_DOCUMENT_BEGIN(&command, "projection", &projection);

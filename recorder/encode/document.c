@@ -13,10 +13,9 @@
 #include <errno.h>
 
 #include "recorder/core/util.h"
+#include "recorder/encode/bytes.h"
 #include "recorder/packet/fields.h"
 #include "recorder/packet/text.h"
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "BSON is written with the processor's stores");
 
 /*
  * Bytes that a value takes at most, by its type in the table. Every text but that of the marks is an address or shorter.
@@ -48,18 +47,6 @@ struct preamble {
 	size_t position, ts; /* offsets of what is different in each document */
 	uint8_t bytes[PREAMBLE_BOUND];
 };
-
-static inline uint8_t *put32(uint8_t *w, uint32_t v)
-{
-	memcpy(w, &v, 4);
-	return w + 4;
-}
-
-static inline uint8_t *put64(uint8_t *w, uint64_t v)
-{
-	memcpy(w, &v, 8);
-	return w + 8;
-}
 
 /* Type byte and name, string literals both: one constant-size copy, the literals' NUL ends the name. */
 #define PUT_HEAD(w, type, name) ((w) = (uint8_t *)memcpy((w), type name, sizeof(type name)) + sizeof(type name))
@@ -183,7 +170,7 @@ static inline uint8_t *put_packet(uint8_t *w, const struct preamble *t, const st
 
 	memcpy(w, t->bytes, t->len);
 	put_be32(w + t->position, position);
-	put64(w + t->ts, (uint64_t)fields_ms(wall));
+	put64(w + t->ts, (uint64_t)clock_ms(wall));
 	w += t->len;
 #define FIELDS_COMMON
 #define F(id, name, bson, where, tshark, text)                                                                         \

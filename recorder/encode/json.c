@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "recorder/core/util.h"
 #include "recorder/packet/fields.h"
 #include "recorder/packet/text.h"
 
@@ -48,17 +49,6 @@ static char *put_int32(char *at, int32_t value)
 	return put_unsigned(at, (uint64_t)(value < 0 ? -(int64_t)value : value));
 }
 
-static char *put_hex(char *at, const uint8_t *bytes, unsigned n)
-{
-	static const char hex[] = "0123456789abcdef";
-
-	for (unsigned i = 0; i < n; i++) {
-		*at++ = hex[bytes[i] >> 4];
-		*at++ = hex[bytes[i] & 15];
-	}
-	return at;
-}
-
 static char *put_digits(char *at, unsigned value, unsigned n)
 {
 	for (unsigned i = n; i--; value /= 10)
@@ -72,7 +62,7 @@ static char *put_digits(char *at, unsigned value, unsigned n)
  */
 static char *put_date(char *at, int64_t wall)
 {
-	int64_t ms = fields_ms(wall), day = ms / 86400000 - (ms % 86400000 < 0);
+	int64_t ms = clock_ms(wall), day = ms / 86400000 - (ms % 86400000 < 0);
 	unsigned in_day = (unsigned)(ms - day * 86400000), since = (unsigned)(day + 719468); /* 0000-03-01 */
 	unsigned era = since / 146097, of_era = since % 146097;
 	unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;

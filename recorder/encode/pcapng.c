@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blocks are written in the host's byte order, as little-endian");
+#include "recorder/encode/bytes.h"
 
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 #define LINKTYPE_ETHERNET 1u
@@ -27,24 +27,6 @@ enum {
 	ISB_FILTERACCEPT = 6,
 	ISB_USRDELIV = 8,
 };
-
-static uint8_t *put16(uint8_t *w, uint16_t v)
-{
-	memcpy(w, &v, 2);
-	return w + 2;
-}
-
-static uint8_t *put32(uint8_t *w, uint32_t v)
-{
-	memcpy(w, &v, 4);
-	return w + 4;
-}
-
-static uint8_t *put64(uint8_t *w, uint64_t v)
-{
-	memcpy(w, &v, 8);
-	return w + 8;
-}
 
 static uint32_t get32(const uint8_t *p)
 {

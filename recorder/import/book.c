@@ -211,8 +211,7 @@ static void append_file(bson_t *out, const struct import_file *file)
 {
 	char hex[2 * HASH_LEN + 1];
 
-	for (unsigned i = 0; i < HASH_LEN; i++)
-		snprintf(hex + 2 * i, 3, "%02x", file->hash[i]);
+	*put_hex(hex, file->hash, HASH_LEN) = '\0';
 	if (bson_utf8_validate(file->path, strlen(file->path), false))
 		BSON_APPEND_UTF8(out, "file", file->path);
 	else
@@ -261,10 +260,8 @@ static void begin_details(bson_t *out, const struct import_file *file)
 
 static void append_wall(bson_t *out, const char *name, const char *ns_name, int64_t wall)
 {
-	int64_t ms = wall / 1000000 - (wall % 1000000 < 0);
-
-	BSON_APPEND_DATE_TIME(out, name, ms);
-	BSON_APPEND_INT32(out, ns_name, (int32_t)(wall - ms * 1000000));
+	BSON_APPEND_DATE_TIME(out, name, clock_ms(wall));
+	BSON_APPEND_INT32(out, ns_name, clock_ms_rest(wall));
 }
 
 static void end_details(bson_t *out, const struct import_file *file)

@@ -90,9 +90,7 @@ int import_lock_dir(const struct settings *settings)
 
 static void lock_name(const struct import_file *file, char out[48])
 {
-	for (unsigned i = 0; i < CAPTURE_ID_LEN; i++)
-		snprintf(out + 2 * i, 3, "%02x", file->id[i]);
-	strcat(out, ".lock");
+	strcpy(put_hex(out, file->id, CAPTURE_ID_LEN), ".lock");
 }
 
 static int open_lock(const struct import *import, const struct import_file *file)

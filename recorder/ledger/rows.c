@@ -33,12 +33,8 @@ static void append_binary(bson_t *out, const char *name, const uint8_t *bytes, s
 /* A wall time as Date (ms, rounded down) and the nanoseconds behind it. */
 static void append_time(bson_t *out, const char *ms_name, const char *ns_name, int64_t wall)
 {
-	int64_t ms = wall / 1000000;
-
-	if (wall % 1000000 < 0)
-		ms--;
-	bson_append_date_time(out, ms_name, -1, ms);
-	append_int32(out, ns_name, (int32_t)(wall - ms * 1000000));
+	bson_append_date_time(out, ms_name, -1, clock_ms(wall));
+	append_int32(out, ns_name, clock_ms_rest(wall));
 }
 
 static void append_clock(bson_t *out, const struct clock_pair *pair)

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "recorder/core/clock.h" /* clock_ms_rest */
 #include "recorder/packet/packet.h"
 
 /* Values are BSON's type bytes. */
@@ -43,20 +44,6 @@ extern const char *const mark_names[REC_MARKS];
 unsigned fields_marks(char *at, unsigned marks);
 /* The inverse. 0 or -EINVAL. */
 int fields_marks_read(const char *text, uint16_t *marks);
-
-static inline int64_t fields_ms(int64_t wall)
-{
-	int64_t ms = wall / 1000000;
-
-	return ms - (wall - ms * 1000000 < 0);
-}
-
-static inline int32_t fields_ns(int64_t wall)
-{
-	int32_t ns = (int32_t)(wall % 1000000);
-
-	return ns < 0 ? ns + 1000000 : ns;
-}
 
 /* Copies 3 bytes whatever the length, which is at most 3. */
 static inline unsigned fields_word(char *at, const char *word, unsigned length)

@@ -225,7 +225,7 @@ static void rest_bytes(struct print *t, const uint8_t *bytes, unsigned n)
 }
 #define REST_INT32(where) rest_INT32(t, (int64_t)(where))
 #define REST_DOUBLE(where) rest_DOUBLE(t, (uint64_t)(where))
-#define REST_DATE(where) rest_INT32(t, fields_ms(where))
+#define REST_DATE(where) rest_INT32(t, clock_ms(where))
 #define REST_PAIR(bytes, length) rest_bytes(t, bytes, length)
 #define REST_BINARY(where) REST_PAIR where
 #define REST_STRING(where) out_bytes(&t->out, at, where)

@@ -83,8 +83,7 @@ static void append_lane(bson_t *to, const struct lane *lane)
 	bson_append_utf8(to, "iface", -1, lane->info.iface, -1);
 	if (lane->info.filter[0])
 		bson_append_utf8(to, "filter", -1, lane->info.filter, -1);
-	for (unsigned i = 0; i < CAPTURE_ID_LEN; i++)
-		snprintf(id + 2 * i, 3, "%02x", lane->info.id[i]);
+	*put_hex(id, lane->info.id, CAPTURE_ID_LEN) = '\0';
 	bson_append_utf8(to, "id", -1, id, -1);
 	bson_append_document_begin(to, "hooks", -1, &part);
 	for (unsigned s = 0; s < REC_SIDES; s++)

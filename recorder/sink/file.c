@@ -165,8 +165,7 @@ static size_t put_interface(const struct file_sink *f, uint8_t *at, const uint8_
 		.snaplen = REC_CAP_MAX,
 	};
 
-	for (unsigned i = 0; i < CAPTURE_ID_LEN; i++)
-		snprintf(description + sizeof(FILE_DESCRIPTION) - 1 + 2 * i, 3, "%02x", id[i]);
+	put_hex(description + sizeof(FILE_DESCRIPTION) - 1, id, CAPTURE_ID_LEN);
 	return pcapng_interface(at, &interface);
 }
 
@@ -233,18 +232,17 @@ static int compose(struct file_sink *f, struct sink_job *job, const struct file_
 	return err;
 }
 
-/* Head and packets into a regular file: all or nothing. */
-static int put_file(struct file_sink *f, struct sink_job *job)
+/* Behind the end of a regular file, which the caller moves: all or nothing. `head` may be NULL with no bytes. */
+static int put_file(struct file_sink *f, const uint8_t *head, size_t head_len, const uint8_t *bytes, size_t len)
 {
-	size_t from = job->at[job->first], len = job->at[job->count] - from;
 	int err = mend(f);
 
 	if (err)
 		return err;
 	f->torn = true;
-	err = write_at(f->fd, job->head, job->head_len, f->end);
+	err = write_at(f->fd, head, head_len, f->end);
 	if (!err)
-		err = write_at(f->fd, job->bytes + from, len, f->end + job->head_len);
+		err = write_at(f->fd, bytes, len, f->end + head_len);
 	if (err) {
 		mend(f); /* if that fails too it is tried again before the next write */
 		return err;
@@ -284,7 +282,9 @@ static int put_job(struct file_sink *f, struct sink_job *job, struct sink_report
 	if (!err && f->current != job)
 		err = compose(f, job, capture);
 	if (!err)
-		err = f->regular ? put_file(f, job) : put_stream(f, job);
+		err = f->regular ? put_file(f, job->head, job->head_len, job->bytes + job->at[job->first],
+					    job->at[job->count] - job->at[job->first])
+				 : put_stream(f, job);
 	if (err)
 		return err;
 	if (job->head_len)
@@ -651,16 +651,9 @@ int file_sink_statistics(struct sink *sink, const struct file_statistics *s)
 		return write_stream(f, bytes, len, NS_PER_SEC, &done);
 	err = look_at_file(f);
 	if (!err)
-		err = mend(f);
-	if (!err) {
-		f->torn = true;
-		err = write_at(f->fd, bytes, len, f->end);
-	}
-	if (err) {
-		mend(f);
+		err = put_file(f, NULL, 0, bytes, len);
+	if (err)
 		return err;
-	}
-	f->torn = false;
 	if (head)
 		head_is_there(f, capture, f->end);
 	f->end += len;

@@ -121,7 +121,7 @@ static void part_libbson(struct batch *b)
 		bson_append_document_begin(&all, text, (int)length, &d);
 		packet_id(id, b, i);
 		bson_append_binary(&d, "_id", 3, BSON_SUBTYPE_BINARY, id, sizeof(id));
-		bson_append_date_time(&d, "ts", 2, fields_ms(wall));
+		bson_append_date_time(&d, "ts", 2, clock_ms(wall));
 		bson_append_document_begin(&d, "meta", 4, &meta);
 		bson_append_utf8(&meta, "iface", 5, b->source->iface, -1);
 		bson_append_utf8(&meta, "sensor", 6, b->source->sensor, -1);

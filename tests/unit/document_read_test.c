@@ -37,7 +37,7 @@ static const char *there_and_back(const struct packet *p, int64_t wall, bool out
 	struct document_record r;
 	const char *wrong = NULL;
 
-	front(&expected, 7, fields_ms(wall));
+	front(&expected, 7, clock_ms(wall));
 	oracle_fields(&expected, p, wall, out);
 	assert_int_equal(document_packet(&document, &batch, p, wall, out, 7), 0);
 	if (!bson_equal(&document, &expected))

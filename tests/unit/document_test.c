@@ -197,7 +197,7 @@ static void oracle(bson_t *to, const struct fixture *f, uint32_t position)
 	if (out != (p->outer.key.side == REC_TX))
 		packet_set(p, PKT_SIDE);
 	packet_id(id, &f->batch, position);
-	front(to, id, fields_ms(wall));
+	front(to, id, clock_ms(wall));
 	oracle_fields(to, p, wall, out);
 }
 

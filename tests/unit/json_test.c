@@ -121,13 +121,13 @@ static void same_value(const bson_iter_t *json, const bson_iter_t *document)
 /* By libc's calendar. */
 static void date_text(char text[64], int64_t wall)
 {
-	time_t seconds = fields_ms(wall) >= 0 ? fields_ms(wall) / 1000 : -((999 - fields_ms(wall)) / 1000);
+	time_t seconds = clock_ms(wall) >= 0 ? clock_ms(wall) / 1000 : -((999 - clock_ms(wall)) / 1000);
 	char form[32];
 	struct tm tm;
 
 	gmtime_r(&seconds, &tm);
 	strftime(form, sizeof(form), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, 64, "%s.%03dZ", form, (int)(fields_ms(wall) - seconds * 1000));
+	snprintf(text, 64, "%s.%03dZ", form, (int)(clock_ms(wall) - seconds * 1000));
 }
 
 static void check_line(const struct packet *p, int64_t wall, bool out)
