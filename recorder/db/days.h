@@ -41,6 +41,18 @@ void days_free(struct days *days);
 void days_set_span(struct days *days, unsigned span_s);
 
 /*
+ * bucketMaxSpanSeconds = bucketRoundingSeconds of packets_<day>, as the server says it is, from what days_prepare or days_need saw;
+ * never asks. 0: not known, or the collection has no such span (granularity, or different values).
+ */
+unsigned days_span(struct days *days, uint32_t day);
+
+/*
+ * The smallest of 1, 10, 60, 600 s that lets a bucket fill to about 1,000 packets at `rate` (packets a second of the busiest
+ * capture); rate 0, unknown: 10.
+ */
+unsigned days_span_for(double rate);
+
+/*
  * Collections and indexes of days first..last (both days or both years, at most 62 of them) and the view as seen from
  * `last`. Looks at the server each time (one command when all is there) and forgets days that were dropped.
  */

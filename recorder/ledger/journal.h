@@ -80,8 +80,14 @@ struct journal_recipe {
 	uint8_t digest[DIGEST_LEN];
 	uint8_t previous[DIGEST_LEN];
 	uint32_t nranges;
-	uint32_t reserved;
+	/* 0 in the recipes of versions that knew no buckets: as batch.h has them. */
+	uint16_t span_s;
+	uint8_t form;
+	uint8_t flags; /* JOURNAL_OPEN, JOURNAL_RAW; the salt in the upper four bits */
 };
+#define JOURNAL_OPEN 1u /* a revision of an open batch; of several with one number, that with the most records counts */
+#define JOURNAL_RAW 2u
+_Static_assert(sizeof(struct journal_recipe) == 16 + 16 + 64 + 8, "as in journals of earlier versions");
 
 /* Index of a free recipe, or -ENOSPC. */
 int journal_free_recipe(const struct journal *journal);

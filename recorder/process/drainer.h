@@ -39,6 +39,7 @@ enum flight_state {
 	FLIGHT_PREPARED,  /* waits for its predecessor's digest */
 	FLIGHT_WRITING,   /* on a worker: packets, ledger entry */
 	FLIGHT_WAITING,   /* a timer will try again */
+	FLIGHT_OPEN,      /* acknowledged as it is, and still growing: the last of its lane, replaced by its larger self */
 	FLIGHT_SETTLED,   /* acknowledged; waits for its predecessors to be settled */
 	FLIGHT_HELD,      /* the sink was told to end first: the recipe stays for the next process */
 };

@@ -36,13 +36,28 @@ struct sink_report {
 
 struct sink_job; /* a batch on its way; the sink's own */
 
+/* How batches of a day are to be formed now. */
+struct sink_storage {
+	uint16_t mode;	 /* enum journal_mode */
+	uint16_t span_s; /* 0: batches need not end before the day */
+	uint8_t form;	 /* as in struct batch */
+	bool raw;
+	bool replace; /* a batch may be given open, and then larger */
+};
+
 struct sink {
 	const char *name; /* "mongo" */
 
 	/* Orders nothing: the batch is already in canonical order and has its digest. 0 or -errno (then no job). */
 	int (*encode)(struct sink *sink, struct batch *batch, struct sink_job **job);
 
-	/* Packets first, then the batch's ledger entry. */
+	/* For the next batch of `day`. Never blocks; loop thread. NULL: documents, without span. */
+	void (*storage)(struct sink *sink, uint32_t day, struct sink_storage *storage);
+
+	/*
+	 * Packets first, then the batch's ledger entry. Of an open batch (batch->open) only the packets: settled means that a
+	 * query sees them; the same batch comes again, larger, and at last closed. With batch->there only the entry.
+	 */
 	enum sink_outcome (*write)(struct sink *sink, struct sink_job *job, struct sink_report *report);
 
 	void (*job_free)(struct sink *sink, struct sink_job *job);

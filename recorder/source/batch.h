@@ -8,6 +8,7 @@
 #ifndef XDP_RECORDER_SOURCE_BATCH_H
 #define XDP_RECORDER_SOURCE_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,12 @@ struct batch {
 	uint32_t day;           /* YYYYMMDD, UTC */
 	uint16_t mode;          /* enum journal_mode (ledger/journal.h) */
 	uint16_t version;       /* of cut and encoder, part of the documents' ids */
+	uint16_t span_s;	/* all records lie in one such span of wall time (a multiple of it since 1970); 0: in a day */
+	uint8_t form;		/* buckets: control.version; 0: documents */
+	uint8_t salt;		/* of the buckets' ids: 0, more after a clash of identities */
+	bool raw;		/* buckets: written with rawData; else to system.buckets */
+	bool open;		/* a revision of an open bucket: no ledger entry yet, a larger one follows */
+	bool there;		/* exactly these records were acknowledged as an open revision: only the ledger entry is missing */
 	int attempted;          /* 1: may have been sent before: read back before inserting */
 	struct clock_pair pair;
 
