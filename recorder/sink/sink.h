@@ -22,6 +22,7 @@ enum sink_outcome {
 	SINK_SETTLED, /* packets and ledger entry are there, durably (majority, journalled); or the document is */
 	SINK_AGAIN,   /* not yet: call again at report->again_ns, nothing is decided */
 	SINK_ENDED,   /* the sink was told to end (sink->cancel) before it was settled */
+	SINK_CLASH,   /* buckets: others have these ids. To be encoded again with the next salt, its recipe written first */
 };
 
 struct sink_report {
