@@ -71,9 +71,9 @@ static bool number_make(struct number *x, column_wide value)
 		unsigned zeros = (has < forms[f].most ? has : forms[f].most) / forms[f].unit * forms[f].unit;
 		column_wide rest = value >> zeros;
 
-		/* All ones is a missing value, unless the zeros say something else. */
+		/* All ones is a missing value. A slot of ones with no zeros counted is none, but the server avoids it too. */
 		x->zeros[f] = (uint8_t)zeros;
-		x->bits[f] = (uint8_t)(bit_length(rest) + (all_ones(rest) && (!f || zeros == forms[f].most)));
+		x->bits[f] = (uint8_t)(bit_length(rest) + (all_ones(rest) && (!zeros || zeros == forms[f].most)));
 		fits |= x->bits[f] + forms[f].zeros <= forms[f].bits;
 	}
 	return fits;
