@@ -21,7 +21,10 @@
 struct column {
 	const char *name;
 	uint32_t name_len;
-	bson_iter_t at; /* of its value in data */
+	bson_type_t type; /* of what stands in data: BINARY or DOCUMENT */
+	bson_subtype_t subtype;
+	const uint8_t *bytes;
+	uint32_t len;
 	struct column_value *values;
 };
 
@@ -97,6 +100,15 @@ static bool same_name(const struct column *a, const struct column *b)
 	return a->name_len == b->name_len && !memcmp(a->name, b->name, a->name_len);
 }
 
+static void look_at_column(struct column *c, const bson_iter_t *it)
+{
+	*c = (struct column){.name = bson_iter_key(it), .name_len = bson_iter_key_len(it), .type = bson_iter_type(it)};
+	if (c->type == BSON_TYPE_BINARY)
+		bson_iter_binary(it, &c->subtype, &c->len, &c->bytes);
+	else if (c->type == BSON_TYPE_DOCUMENT)
+		bson_iter_document(it, &c->len, &c->bytes);
+}
+
 /* The columns' names and places; that of the time goes to the front, the others keep their order. */
 static int find_columns(struct reader *r, const bson_t *bucket)
 {
@@ -116,7 +128,7 @@ static int find_columns(struct reader *r, const bson_t *bucket)
 	for (uint32_t i = 0; i < r->columns && bson_iter_next(&it); i++) {
 		struct column *c = &r->column[i];
 
-		*c = (struct column){.name = bson_iter_key(&it), .name_len = bson_iter_key_len(&it), .at = it};
+		look_at_column(c, &it);
 		if (same_name(c, &ts)) {
 			const struct column time = *c;
 
@@ -140,17 +152,13 @@ static int find_columns(struct reader *r, const bson_t *bucket)
 
 static int read_packed(struct reader *r, struct column *c)
 {
-	bson_subtype_t subtype;
-	const uint8_t *bytes;
-	uint32_t len;
 	int n;
 
-	if (!BSON_ITER_HOLDS_BINARY(&c->at))
+	if (c->type != BSON_TYPE_BINARY)
 		return refuse(r, "a column is not packed");
-	bson_iter_binary(&c->at, &subtype, &len, &bytes);
-	if (subtype != SUBTYPE_COLUMN)
+	if (c->subtype != SUBTYPE_COLUMN)
 		return refuse(r, "a column is of another subtype");
-	n = column_read(bytes, len, c->values, r->count, &r->problem, NULL);
+	n = column_read(c->bytes, c->len, c->values, r->count, &r->problem, NULL);
 	if (n == -EINVAL)
 		return n;
 	if (n != (int)r->count) /* -E2BIG: more than that */
@@ -180,7 +188,7 @@ static int read_plain(struct reader *r, struct column *c)
 	uint32_t next = 0;
 	bson_iter_t it;
 
-	if (!BSON_ITER_HOLDS_DOCUMENT(&c->at) || !bson_iter_recurse(&c->at, &it))
+	if (c->type != BSON_TYPE_DOCUMENT || !bson_iter_init_from_data(&it, c->bytes, c->len))
 		return refuse(r, "a column is no document");
 	while (bson_iter_next(&it)) {
 		uint32_t index = index_of(bson_iter_key(&it), r->count);
@@ -198,9 +206,10 @@ static int read_plain(struct reader *r, struct column *c)
 /* Version 1 has no count: as many as there are times. */
 static int count_times(struct reader *r)
 {
+	const struct column *c = &r->column[0];
 	bson_iter_t it;
 
-	if (!BSON_ITER_HOLDS_DOCUMENT(&r->column[0].at) || !bson_iter_recurse(&r->column[0].at, &it))
+	if (c->type != BSON_TYPE_DOCUMENT || !bson_iter_init_from_data(&it, c->bytes, c->len))
 		return refuse(r, "a column is no document");
 	while (bson_iter_next(&it))
 		r->count++;
