@@ -4,8 +4,8 @@
  * in some rows only, its dense column gets the value in front carried over the gaps (or the first one back to the beginning),
  * and a bitmap of them; lists have their gaps in themselves.
  *
- * A field that is in the rows and, of some of them, in the list of rare ones (fragments with a flow label) is mixed: value by
- * value to a list. That is seldom, so it is simple.
+ * One field can be in the rows and, of some of them, in the list of rare ones: FRAG, which IPv6 has beside FLOW. It is mixed
+ * place by place: that is seldom, so it is simple.
  */
 #include "recorder/encode/bucket_internal.h"
 
@@ -37,18 +37,14 @@ static inline bool in_rare(const struct gather *g, unsigned field)
 		for (uint64_t bits_ = (g)->rare[word_] | (word_ ? 0 : (g)->any);                                       \
 		     bits_ && ((field) = 64 * word_ + (unsigned)__builtin_ctzll(bits_), 1); bits_ &= bits_ - 1)
 
-/* Events of a list that is made of a field's rare values alone, at most, and bytes in them. */
-static uint32_t rare_bytes(const struct bucket_maker *m, unsigned field, uint32_t *longest)
+/* Bytes of a field's rare values. */
+static uint32_t rare_bytes(const struct bucket_maker *m, unsigned field)
 {
 	const struct gather *g = m->gather;
 	uint32_t sum = 0;
 
-	for (uint32_t i = 0; i < g->rare_count[field]; i++) {
-		uint32_t len = m->flow.rare[m->rare_sorted[g->rare_first[field] + i].number].len;
-
-		sum += len;
-		*longest = len > *longest ? len : *longest;
-	}
+	for (uint32_t i = 0; i < g->rare_count[field]; i++)
+		sum += m->flow.rare[m->rare_sorted[g->rare_first[field] + i].number].len;
 	return sum;
 }
 
@@ -60,20 +56,19 @@ size_t gather_bound(const struct bucket_maker *m)
 
 	EACH_FIELD(g, f)
 	{
-		uint32_t events = 0, longest = 0, bytes = 0;
+		uint32_t events, bytes;
 
 		sum += 1 + FIELD_NAME_MAX + 5;
 		if (!is_text(f)) {
 			sum += COLUMN_BOUND(g->n);
 			continue;
 		}
-		if (in_rows(g, f)) {
-			events += g->count[f];
-			bytes += g->bytes[f];
-		}
 		if (in_rare(g, f)) {
-			events += 2 * g->rare_count[f] + g->count[f & 63] + 1;
-			bytes += rare_bytes(m, f, &longest) + g->rare_count[f] * (f < 64 ? g->longest[f] : 0);
+			events = 2 * g->rare_count[f] + 1;
+			bytes = rare_bytes(m, f);
+		} else {
+			events = g->count[f];
+			bytes = g->bytes[f];
 		}
 		sum += COLUMN_TEXTS_BOUND(g->n, events, bytes);
 	}
@@ -129,7 +124,7 @@ static uint32_t *half(struct gather *g, const uint32_t *pairs, bool upper)
 	for (uint32_t i = 0; i < g->n; i += 8) {
 		const eight *from = (const eight *)(pairs + i);
 
-		*(eight *)(g->column + i) = upper ? *from >> 16 : *from & 0xffff;
+		*(eight *)(g->column + i) = upper ? (eight)(*from >> 16) : (eight)(*from & 0xffff);
 	}
 	return g->column;
 }
@@ -222,84 +217,22 @@ static uint32_t list_rare(const struct bucket_maker *m, unsigned field, bool tex
 	return events;
 }
 
-/* What the rows say of a dense number at a place. */
-static int64_t dense_at(const struct gather *g, unsigned field, uint32_t at)
-{
-	switch (field) {
-	case PKT_NS:
-		return g->ns[at];
-	case PKT_LEN:
-		return g->len[at];
-	case PKT_SEQ:
-		return g->seq[at];
-	case PKT_ACK:
-		return g->ack[at];
-	case PKT_LTSVAL:
-		return g->ltsval[at];
-	case PKT_RTSVAL:
-		return g->rtsval[at];
-	case PKT_FLAGS:
-	case PKT_ICMP_ID:
-		return g->flags_win[at] & 0xffff;
-	case PKT_WIN:
-	case PKT_ICMP_SEQ:
-		return g->flags_win[at] >> 16;
-	case PKT_IPID:
-		return g->ipid_csum[at] & 0xffff;
-	default: /* CSUM */
-		return g->ipid_csum[at] >> 16;
-	}
-}
-
-/* Values of the rows and rare ones, place by place. */
-static uint32_t list_mixed_numbers(const struct bucket_maker *m, unsigned field)
+/* Values of the rows' list and rare ones, place by place. */
+static uint32_t list_mixed(const struct bucket_maker *m, unsigned field)
 {
 	const struct gather_rare *list = m->rare_sorted + m->gather->rare_first[field];
 	struct gather *g = m->gather;
-	uint32_t run = 0, event = 0, rare = 0;
+	uint32_t event = 0, rare = 0;
 
 	for (uint32_t at = 0; at < g->n; at++) {
-		struct column_event *e = &g->rare_number[at];
-
-		run += run + 1 < g->runs && g->run[run + 1].at == at;
-		if (rare < g->rare_count[field] && list[rare].at == at) {
-			*e = (struct column_event){at, 0, rare_at(m, field, rare)->number};
-			rare++;
-		} else if (!(g->run[run].has >> field & 1)) {
-			*e = (struct column_event){at, 1, 0};
-		} else if (ROW_DENSE >> field & 1) {
-			*e = (struct column_event){at, 0, dense_at(g, field, at)};
-		} else {
-			while (event + 1 < g->count[field] && g->number[field][event + 1].at <= at)
-				event++;
-			*e = (struct column_event){at, 0, g->number[field][event].value};
-		}
+		while (event + 1 < g->count[field] && g->number[field][event + 1].at <= at)
+			event++;
+		g->rare_number[at] = g->number[field][event];
+		if (rare < g->rare_count[field] && list[rare].at == at)
+			g->rare_number[at] = (struct column_event){at, 0, rare_at(m, field, rare++)->number};
+		g->rare_number[at].at = at;
 	}
 	return g->n;
-}
-
-static uint32_t list_mixed_texts(const struct bucket_maker *m, unsigned field)
-{
-	const struct gather_rare *list = m->rare_sorted + m->gather->rare_first[field];
-	struct gather *g = m->gather;
-	uint32_t event = 0, rare = 0, events = 0;
-
-	for (uint32_t at = 0; at < g->n; at++) {
-		struct column_text is;
-
-		while (event + 1 < g->count[field] && g->text[field][event + 1].at <= at)
-			event++;
-		is = g->text[field][event];
-		is.at = at;
-		if (rare < g->rare_count[field] && list[rare].at == at) {
-			const struct flow_rare *r = rare_at(m, field, rare++);
-
-			is = (struct column_text){at, r->len, r->bytes};
-		}
-		if (!events || is.bytes != g->rare_text[events - 1].bytes)
-			g->rare_text[events++] = is;
-	}
-	return events;
 }
 
 /* ---- all ------------------------------------------------------------------------------------------------------------ */
@@ -307,15 +240,10 @@ static uint32_t list_mixed_texts(const struct bucket_maker *m, unsigned field)
 static uint8_t *put_texts(struct bucket_maker *m, unsigned field, uint8_t *w, struct gather_range *range)
 {
 	struct gather *g = m->gather;
-	const struct column_text *list = g->rare_text;
-	uint32_t count, at[2];
+	const bool rare = in_rare(g, field);
+	const struct column_text *list = rare ? g->rare_text : g->text[field];
+	uint32_t count = rare ? list_rare(m, field, true) : g->count[field], at[2];
 
-	if (!in_rare(g, field)) {
-		list = g->text[field];
-		count = g->count[field];
-	} else {
-		count = in_rows(g, field) ? list_mixed_texts(m, field) : list_rare(m, field, true);
-	}
 	w = column_texts(w, (enum column_type)fields[field].type, list, count, g->n, at);
 	range->text[0] = list[at[0]];
 	range->text[1] = list[at[1]];
@@ -332,7 +260,7 @@ static uint8_t *put_events(struct bucket_maker *m, unsigned field, uint8_t *w, s
 		list = g->number[field];
 		count = g->count[field];
 	} else {
-		count = in_rows(g, field) ? list_mixed_numbers(m, field) : list_rare(m, field, false);
+		count = in_rows(g, field) ? list_mixed(m, field) : list_rare(m, field, false);
 	}
 	return column_events(w, (enum column_type)fields[field].type, list, count, g->n, range->number);
 }

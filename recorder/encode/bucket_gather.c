@@ -19,7 +19,6 @@ static void push_text(struct gather *g, unsigned field, uint32_t at, const char 
 {
 	g->text[field][g->count[field]++] = (struct column_text){at, len, (const uint8_t *)text};
 	g->bytes[field] += len;
-	g->longest[field] = len > g->longest[field] ? len : g->longest[field];
 }
 
 static void push_no_text(struct gather *g, unsigned field, uint32_t at)
@@ -267,7 +266,6 @@ static void gather_begin(struct bucket_maker *m, uint32_t n)
 	memset(g->rare, 0, sizeof(g->rare));
 	memset(g->count, 0, sizeof(g->count));
 	memset(g->bytes, 0, sizeof(g->bytes));
-	memset(g->longest, 0, sizeof(g->longest));
 	g->rares = g->runs = g->ranges = 0;
 	g->texts_len = 0;
 	m->nhost4 = m->nhost6 = 0;

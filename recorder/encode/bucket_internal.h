@@ -68,7 +68,7 @@ struct gather {
 	uint64_t missing[(GATHER_ROOM + 63) / 64];
 	struct gather_has run[GATHER_ROOM];
 
-	uint32_t count[64], bytes[64], longest[64]; /* events of each field; of texts also their bytes */
+	uint32_t count[64], bytes[64]; /* events of each field; of texts also their bytes */
 	struct column_event number[64][GATHER_ROOM];
 	struct column_text text[64][GATHER_ROOM];
 	struct gather_range range[PKT_FIELDS];
