@@ -32,6 +32,7 @@ struct probe {
 	char name[NAME], buckets[NAME]; /* the scratch collection, and its buckets where they have a name */
 	int64_t now;			/* the server's clock, unix seconds */
 	unsigned unknown;
+	bool denied;
 	char because[120]; /* what stood in the way of the first way that failed */
 };
 
@@ -76,6 +77,7 @@ static enum db_result judge(struct probe *probe, const struct way *way, const ch
 	case DB_CANCELLED:
 		return result;
 	default:
+		probe->denied |= result == DB_DENIED;
 		return not_so(probe, way, what, problem->text);
 	}
 }
@@ -368,6 +370,7 @@ enum db_result probe_storage(struct db *db, enum probe_wanted wanted, struct pro
 		result = try_all(&probe, peer.wire, storage, problem);
 	}
 	db_client_done(&probe.client);
+	storage->denied = probe.denied;
 	if (result == DB_REFUSED && wanted == PROBE_BUCKETS)
 		return db_problem_set(problem, DB_FATAL, "%s takes no finished buckets (--storage buckets): %s", db_where(db),
 				      probe.because);

@@ -21,6 +21,7 @@ struct probe_storage {
 	uint8_t version; /* control.version, 3 or 2 */
 	bool raw;	 /* rawData; else system.buckets */
 	bool replace;	 /* a bucket can be replaced by its larger self: open buckets are possible */
+	bool denied;	 /* a better way failed for want of rights; also filled with DB_FATAL */
 	char why[200];	 /* one line: what was chosen, and what stood in the way of better */
 };
 

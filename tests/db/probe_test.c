@@ -317,6 +317,7 @@ static void ask(struct server *server, enum probe_wanted wanted)
 		if (server->why && !strstr(storage.why, server->why))
 			fail_msg("'%s' is not in '%s'", server->why, storage.why);
 	}
+	assert_int_equal(storage.denied, server->denied);
 	assert_int_equal(server->made, server->dropped);
 	db_close(db);
 	fake_end(&fake);
