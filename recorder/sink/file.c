@@ -579,7 +579,7 @@ struct sink *file_sink_new(const struct file_sink_options *options, struct file_
 		close(options->fd);
 		return NULL;
 	}
-	f->base = (struct sink){ "file", file_encode_batch, file_write, file_job_free, file_put, file_put_many,
+	f->base = (struct sink){ "file", file_encode_batch, NULL, file_write, file_job_free, file_put, file_put_many,
 				 file_prepare_days, file_cancel, file_close };
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->list, NULL);

@@ -177,7 +177,7 @@ struct sink *tee_sink_new(struct sink *first, struct sink *second)
 
 	if (!t)
 		return NULL;
-	t->base = (struct sink){ "tee", tee_encode, tee_write, tee_job_free, tee_put, tee_put_many, tee_prepare_days, tee_cancel,
+	t->base = (struct sink){ "tee", tee_encode, NULL, tee_write, tee_job_free, tee_put, tee_put_many, tee_prepare_days, tee_cancel,
 				 tee_close };
 	t->sink[0] = first;
 	t->sink[1] = second;
