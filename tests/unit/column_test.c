@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whatever column.h writes is read back by column_read.h, is the same bytes at each level of machine code, says its range, stays in its
- * bound, and over columns as traffic makes them is at most 1 % larger than the packing of MongoDB's server.
+ * Whatever column.h writes is read back by column_read.h, is the same bytes at each level of machine code, says its
+ * range, stays in its bound, and over columns as traffic makes them is at most 1 % larger than the packing of MongoDB's
+ * server.
  */
 #include "recorder/encode/column.h"
 
@@ -75,7 +76,7 @@ static void check(const size_t len[2], size_t bound, uint32_t n)
 			uint8_t *w = column[level];                                                                    \
 			column_use(level);                                                                             \
 			memset(w + bound, 0xa5, SLACK);                                                                \
-			len[level] = (size_t)((write) - column[level]);                                                \
+			len[level] = (size_t)((write)-column[level]);                                                  \
 		}                                                                                                      \
 		check(len, bound, n);                                                                                  \
 	} while (0)
@@ -173,11 +174,12 @@ static void sparse(enum column_type type, int64_t *values, const uint64_t *missi
 	assert_true(range[0] == right[0] && range[1] == right[1]);
 }
 
-static const uint32_t lengths[] = {1,	2,   3,	  7,   8,   9,	 15,  31,  32,	33,  61,   63,	 64,   65,
+static const uint32_t lengths[] = {1,	2,   3,	  7,   8,   9,	 15,  31,  32,	 33,   61,   63,   64,	 65,
 				   119, 120, 121, 122, 180, 241, 500, 999, 1000, 1024, 1500, 1921, 2047, 2048};
 enum { LENGTHS = sizeof(lengths) / sizeof(*lengths) };
 
-/* ---- values of one kind after the other: nothing that is likely, everything that may be ------------------------------- */
+/* ---- values of one kind after the other: nothing that is likely, everything that may be
+ * ------------------------------- */
 
 enum { SHAPES = 10 };
 
@@ -195,7 +197,7 @@ static int64_t shaped(unsigned shape, enum column_type type, int64_t before, uin
 		return least + (int64_t)(random64() >> 32);
 	case 3:
 		return i; /* equal differences, not 0 */
-	case 4: /* each width, each sign, the edges of the widths */
+	case 4:		  /* each width, each sign, the edges of the widths */
 		before += (int64_t)((1ull << bits) - below(3)) * (below(2) ? 1 : -1);
 		return before < least ? least : before > most ? most : before;
 	case 5:
@@ -254,7 +256,8 @@ static void numbers_of_every_shape(void **state)
 
 static void dates_of_every_shape(void **state)
 {
-	static const int64_t far[] = {0, 1, -1, INT64_MAX, INT64_MIN, 1ll << 59, -(1ll << 59), 1ll << 58, (1ll << 60) - 1, 1ll << 28};
+	static const int64_t far[] = {
+		0, 1, -1, INT64_MAX, INT64_MIN, 1ll << 59, -(1ll << 59), 1ll << 58, (1ll << 60) - 1, 1ll << 28};
 	static int64_t ms[COLUMN_MOST];
 
 	(void)state;
@@ -456,9 +459,11 @@ static void sizes_are_as_the_servers(void **state)
 				if (kind < KINDS)
 					values[i] = realistic(kind, i ? values[i - 1] : 0, first);
 				else if (kind < KINDS + 4)
-					values[i] = i && below(sparse_gaps[kind - KINDS]) ? values[i - 1] : 64 << below(3);
+					values[i] =
+						i && below(sparse_gaps[kind - KINDS]) ? values[i - 1] : 64 << below(3);
 				else
-					values[i] = first ? 1790000000000 + below(20000) : values[i - 1] + (below(2) ? 0 : below(80));
+					values[i] = first ? 1790000000000 + below(20000)
+							  : values[i - 1] + (below(2) ? 0 : below(80));
 			}
 			if (kind < KINDS)
 				dense(kind < 3 ? COLUMN_DOUBLE : COLUMN_INT32, values, NULL, n);
