@@ -344,6 +344,9 @@ static int blocks(struct reading *r, uint8_t control)
 	if (form < 8 || form > 13)
 		return wrong(r, form == 15 ? "interleaved mode" : "a control byte");
 	r->scale = column_scales[form - 8];
+	if (r->scale != 0 &&
+	    (!r->begun || r->how != COLUMN_REAL)) /* the server refuses it, even in front of missing values */
+		return wrong(r, "a scale of what is no double");
 	if (r->begun && r->how == COLUMN_REAL) {
 		if (!column_real(r->value.real, r->scale, &number))
 			return wrong(r, "a scale that does not hold the value before");
