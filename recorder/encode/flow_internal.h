@@ -24,7 +24,7 @@ _Static_assert(1 + 2 * 16 + 26 <= SORT_BYTES * SORT_STEPS && SORT_BYTES * (SORT_
 	       "a key's text is as long as its longest form");
 
 struct flow_maker {
-	uint64_t seed[8];
+	_Alignas(64) uint32_t seed[16];
 	void *memory; /* all arrays of `cap` members below */
 	uint32_t cap;
 	struct row *row;
