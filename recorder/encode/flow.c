@@ -21,6 +21,7 @@
 #define ROWS_MIN 4096u
 #define TABLE_MIN 1024u
 #define AHEAD 8u /* records are fetched so far ahead */
+#define SOME 8u	 /* packets that are decoded before the first of them is looked up */
 
 /* FLAGS, MSS and ICMP_* are of different protocols; FRAG beside FLOW brings FRAGID, which is rare: flow_add_rare. */
 _Static_assert(!(ROW_FIELDS & ROW_BIT(FRAGID)), "a FRAG beside FLOW is found by it");
@@ -135,6 +136,7 @@ static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_
 	const v4u32 *w = __builtin_assume_aligned(key, 64), *seed = __builtin_assume_aligned(m->seed, 64);
 	v2u64 sum = {0};
 
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < 4; i++) {
 		v2u64 v = (v2u64)(w[i] + seed[i]);
 
@@ -197,9 +199,9 @@ static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct 
 }
 
 /* The number of the packet's key, or -ENOMEM. */
-static inline int find_key(struct flow_maker *m, const struct packet *p, const struct ends_table *ends)
+static inline int find_key(struct flow_maker *m, const struct packet *p, const struct ends_table *ends, uint32_t hash)
 {
-	uint32_t hash = hash_key(m, &p->outer.key), tag = place_tag(hash), i = place_first(hash), place;
+	uint32_t tag = place_tag(hash), i = place_first(hash), place;
 
 	for (;; i++) {
 		i &= m->mask;
@@ -260,31 +262,56 @@ static inline void fill_row(struct row *row, const struct packet *p, int64_t wal
 }
 _Static_assert(offsetof(struct row, marks) == 10 && offsetof(struct row, len) == 12, "key, marks, len are 8 bytes");
 
+struct decoded {
+	_Alignas(64) struct packet packet;
+	uint32_t hash;
+};
+
+/* Records are one to three cache lines somewhere in a ring; nearly all end in the second. */
+static inline void decode_some(struct decoded *d, const struct rec_head **records, uint32_t n, uint32_t left)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + AHEAD < left) {
+			__builtin_prefetch(records[i + AHEAD]);
+			__builtin_prefetch((const uint8_t *)records[i + AHEAD] + 64);
+		}
+		packet_decode(&d[i].packet, records[i], record_bytes(records[i]));
+	}
+}
+
+/*
+ * Packet by packet through one stage after the other, SOME at a time: what decode wrote in small pieces is read in large ones, which
+ * waits for the writes to leave the store buffer; and the table's lines are under way while other keys are hashed.
+ */
 static int make_rows(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends)
 {
 	const int64_t offset = clock_pair_offset(&batch->pair);
 	const uint32_t rows = batch->nrecords;
-	_Alignas(64) struct packet p;
+	struct decoded some[SOME];
 
-	for (uint32_t i = 0; i < rows; i++) {
-		const struct rec_head *head = batch->records[i];
-		int k;
-
-		if (i + AHEAD < rows) { /* one to three cache lines somewhere in a ring; nearly all end in the second */
-			__builtin_prefetch(batch->records[i + AHEAD]);
-			__builtin_prefetch((const uint8_t *)batch->records[i + AHEAD] + 64);
+	for (uint32_t first = 0, n; first < rows; first += n) {
+		n = rows - first < SOME ? rows - first : SOME;
+		decode_some(some, batch->records + first, n, rows - first);
+		for (uint32_t i = 0; i < n; i++) {
+			some[i].hash = hash_key(m, &some[i].packet.outer.key);
+			__builtin_prefetch(&m->table[place_first(some[i].hash) & m->mask]);
 		}
-		packet_decode(&p, head, record_bytes(head));
-		k = find_key(m, &p, ends);
-		if (__builtin_expect(k < 0, 0))
-			return k;
-		p.has[0] |= (uint64_t)(m->out[k] ^ p.outer.key.side) << PKT_SIDE;
-		m->number[i] = (uint16_t)k;
-		m->start[k]++;
-		fill_row(&m->row[i], &p, (int64_t)head->time + offset, (uint16_t)k, m->out[k]);
-		if (__builtin_expect(((p.has[0] & ~ROW_FIELDS) | p.has[1] | p.has[2] | p.has[3]) != 0, 0) &&
-		    flow_add_rare(m, &p, i, m->out[k]) < 0)
-			return -ENOMEM;
+		for (uint32_t i = 0; i < n; i++) {
+			struct packet *p = &some[i].packet;
+			int k = find_key(m, p, ends, some[i].hash);
+			bool out;
+
+			if (__builtin_expect(k < 0, 0))
+				return k;
+			out = m->out[k];
+			p->has[0] |= (uint64_t)(out ^ p->outer.key.side) << PKT_SIDE;
+			m->number[first + i] = (uint16_t)k;
+			m->start[k]++;
+			fill_row(&m->row[first + i], p, (int64_t)p->time + offset, (uint16_t)k, out);
+			if (__builtin_expect(((p->has[0] & ~ROW_FIELDS) | p->has[1] | p->has[2] | p->has[3]) != 0, 0) &&
+			    flow_add_rare(m, p, first + i, out) < 0)
+				return -ENOMEM;
+		}
 	}
 	return 0;
 }
