@@ -129,7 +129,8 @@ void days_forget(struct days *days, uint32_t day)
 
 /* ---- from outside ------------------------------------------------------------------------------------------ */
 
-/* The families in the bits of `wanted`. `there`: what the server has now (NULL: what this process remembers will do). */
+/* The families in the bits of `wanted`. `there`: what the server has now (NULL: what this process remembers will do).
+ */
 static enum db_result make_day(struct days *days, struct db_client *client, uint32_t day, unsigned wanted,
 			       struct days_listing *there, struct db_problem *problem)
 {

@@ -64,13 +64,13 @@ static enum db_result ask_rate(struct db_client *client, double *rate, struct db
 	char yesterday[DAYS_NAME], today[DAYS_NAME];
 	bson_t *match = BCON_NEW("$match", "{", "ts", "{", "$gte", BCON_DATE_TIME(clock_ms(since)), "$lt",
 				 BCON_DATE_TIME(busiest.now_ms), "}", "}");
-	bson_t *command = BCON_NEW(
-		"aggregate", BCON_UTF8(days_collection(yesterday, "balance", clock_day(since))), "pipeline", "[",
-		BCON_DOCUMENT(match), "{", "$unionWith", "{", "coll",
-		BCON_UTF8(days_collection(today, "balance", clock_day(now))), "pipeline", "[", BCON_DOCUMENT(match), "]",
-		"}", "}", "{", "$group", "{", "_id", "{", "sensor", "$sensor", "iface", "$iface", "}", "packets", "{",
-		"$sum", "$stored.packets", "}", "first", "{", "$min", "$ts", "}", "}", "}", "]", "cursor", "{", "}",
-		"maxTimeMS", BCON_INT32(RATE_MS));
+	bson_t *command =
+		BCON_NEW("aggregate", BCON_UTF8(days_collection(yesterday, "balance", clock_day(since))), "pipeline",
+			 "[", BCON_DOCUMENT(match), "{", "$unionWith", "{", "coll",
+			 BCON_UTF8(days_collection(today, "balance", clock_day(now))), "pipeline", "[",
+			 BCON_DOCUMENT(match), "]", "}", "}", "{", "$group", "{", "_id", "{", "sensor", "$sensor",
+			 "iface", "$iface", "}", "packets", "{", "$sum", "$stored.packets", "}", "first", "{", "$min",
+			 "$ts", "}", "}", "}", "]", "cursor", "{", "}", "maxTimeMS", BCON_INT32(RATE_MS));
 	enum db_result result = db_each(client, NULL, command, look_at_rate, &busiest, problem);
 
 	bson_destroy(command);
@@ -79,7 +79,8 @@ static enum db_result ask_rate(struct db_client *client, double *rate, struct db
 	return result;
 }
 
-/* Without an answer the day is made all the same: a span that does not fit costs bytes, a day that is missing packets. */
+/* Without an answer the day is made all the same: a span that does not fit costs bytes, a day that is missing packets.
+ */
 static unsigned choose_span(struct days *days, struct db_client *client, const char *name, uint32_t day)
 {
 	struct db_problem problem;
@@ -179,8 +180,8 @@ static enum db_result drop_indexes(struct db_client *client, const char *name, c
 	if (!bson_iter_init_find(&it, template, "drop") || !bson_iter_recurse(&it, &index))
 		return DB_OK;
 	while (result == DB_OK && bson_iter_next(&index)) {
-		bson_t *command = BCON_NEW("dropIndexes", BCON_UTF8(name), "index",
-					   BCON_UTF8(bson_iter_utf8(&index, NULL)));
+		bson_t *command =
+			BCON_NEW("dropIndexes", BCON_UTF8(name), "index", BCON_UTF8(bson_iter_utf8(&index, NULL)));
 
 		result = ensure_command(client, command, problem);
 		bson_destroy(command);

@@ -131,7 +131,7 @@ enum db_result days_keep_view(struct days *days, struct db_client *client, struc
 		if (listing->view_is == DAYS_VIEW_FOREIGN)
 			return db_problem_set(problem, DB_FATAL,
 					      "%s: '" DAYS_VIEW "' is a collection; the view of all days needs the "
-								"name: rename it, or use another database",
+					      "name: rename it, or use another database",
 					      db_where(days->db));
 		if (view_will_do(listing, last))
 			return DB_OK;

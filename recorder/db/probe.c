@@ -57,8 +57,8 @@ static enum db_result renew(struct probe *probe, struct db_problem *problem)
 }
 
 /*
- * What a command's result means for the way it belongs to: DB_OK, DB_REFUSED (the way is no good; told), or the database is
- * away and nothing was learnt.
+ * What a command's result means for the way it belongs to: DB_OK, DB_REFUSED (the way is no good; told), or the
+ * database is away and nothing was learnt.
  */
 static enum db_result judge(struct probe *probe, const struct way *way, const char *what, enum db_result result,
 			    struct db_problem *problem)
@@ -96,8 +96,8 @@ static void append_way(bson_t *command, const struct way *way)
 static enum db_result insert(struct probe *probe, const struct way *way, const bson_t *bucket,
 			     struct db_problem *problem)
 {
-	bson_t *command = BCON_NEW("insert", BCON_UTF8(target(probe, way)), "documents", "[", BCON_DOCUMENT(bucket), "]",
-				   "ordered", BCON_BOOL(false));
+	bson_t *command = BCON_NEW("insert", BCON_UTF8(target(probe, way)), "documents", "[", BCON_DOCUMENT(bucket),
+				   "]", "ordered", BCON_BOOL(false));
 	enum db_result result;
 
 	db_append_write_concern(command);
@@ -118,8 +118,8 @@ static enum db_result replace(struct probe *probe, const struct way *way, const 
 	if (!bson_iter_init_find(&id, bucket, "_id"))
 		return db_problem_set(problem, DB_FATAL, "a bucket without _id");
 	command = BCON_NEW("update", BCON_UTF8(target(probe, way)), "updates", "[", "{", "q", "{", "_id",
-			   BCON_OID(bson_iter_oid(&id)), "control.count", "{", "$lt", BCON_INT32((int32_t)count), "}", "}",
-			   "u", BCON_DOCUMENT(bucket), "upsert", BCON_BOOL(true), "}", "]");
+			   BCON_OID(bson_iter_oid(&id)), "control.count", "{", "$lt", BCON_INT32((int32_t)count), "}",
+			   "}", "u", BCON_DOCUMENT(bucket), "upsert", BCON_BOOL(true), "}", "]");
 	db_append_write_concern(command);
 	append_way(command, way);
 	result = db_command(&probe->client, NULL, command, NULL, problem);
@@ -174,8 +174,8 @@ static enum db_result shows(struct probe *probe, const struct way *way, const bs
 	if (result != DB_OK)
 		return result;
 
-	find = BCON_NEW("find", BCON_UTF8(probe->name), "filter", "{", "meta.hosts", "192.0.2.1", "}", "sort", "{", "ts",
-			BCON_INT32(1), "}");
+	find = BCON_NEW("find", BCON_UTF8(probe->name), "filter", "{", "meta.hosts", "192.0.2.1", "}", "sort", "{",
+			"ts", BCON_INT32(1), "}");
 	result = db_each(&probe->client, NULL, find, look_at_measurement, &documents, problem);
 	bson_destroy(find);
 	result = judge(probe, way, "find()", result, problem);
@@ -207,7 +207,8 @@ static enum db_result try_insert(struct probe *probe, const struct way *way, con
 static enum db_result try_replace(struct probe *probe, const struct way *way, const bson_t *small, const bson_t *large,
 				  struct db_problem *problem)
 {
-	enum db_result result = judge(probe, way, "replacing it", replace(probe, way, large, PROBE_LARGE, problem), problem);
+	enum db_result result =
+		judge(probe, way, "replacing it", replace(probe, way, large, PROBE_LARGE, problem), problem);
 
 	if (result == DB_OK)
 		result = shows(probe, way, large, PROBE_LARGE, problem);
@@ -265,7 +266,8 @@ static enum db_result try_way(struct probe *probe, const struct way *way, struct
 				result = more;
 		}
 	}
-	/* Also when it is not known whether it was made. A server that is away keeps it, until a probe an hour later. */
+	/* Also when it is not known whether it was made. A server that is away keeps it, until a probe an hour later.
+	 */
 	if (result != DB_UNREACHABLE && result != DB_CANCELLED && drop(&probe->client, probe->name, &dropping) != DB_OK)
 		log_debug("%s stays for now: %s", probe->name, dropping.text);
 	bson_destroy(&small);
@@ -302,8 +304,8 @@ static void drop_leftover(struct probe *probe)
 {
 	struct stale stale = {.probe = probe};
 	struct db_problem problem;
-	bson_t *list = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true), "filter", "{", "name", "{",
-				"$regex", "^" PREFIX "[0-9a-f]{8}_[0-9a-f]{16}$", "}", "}");
+	bson_t *list = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true), "filter", "{", "name",
+				"{", "$regex", "^" PREFIX "[0-9a-f]{8}_[0-9a-f]{16}$", "}", "}");
 	enum db_result result = db_each(&probe->client, NULL, list, look_at_leftover, &stale, &problem);
 
 	bson_destroy(list);
@@ -372,8 +374,8 @@ enum db_result probe_storage(struct db *db, enum probe_wanted wanted, struct pro
 	db_client_done(&probe.client);
 	storage->denied = probe.denied;
 	if (result == DB_REFUSED && wanted == PROBE_BUCKETS)
-		return db_problem_set(problem, DB_FATAL, "%s takes no finished buckets (--storage buckets): %s", db_where(db),
-				      probe.because);
+		return db_problem_set(problem, DB_FATAL, "%s takes no finished buckets (--storage buckets): %s",
+				      db_where(db), probe.because);
 	if (result != DB_OK && result != DB_REFUSED)
 		return result;
 	snprintf(storage->why, sizeof(storage->why), "%s%s%s", probe_name(storage, name), *probe.because ? "; " : "",
@@ -386,7 +388,7 @@ char *probe_name(const struct probe_storage *storage, char out[64])
 	if (!storage->buckets)
 		snprintf(out, 64, "documents");
 	else
-		snprintf(out, 64, "buckets, version %u, %s%s", storage->version, storage->raw ? "rawData" : "system.buckets",
-			 storage->replace ? ", replaced" : "");
+		snprintf(out, 64, "buckets, version %u, %s%s", storage->version,
+			 storage->raw ? "rawData" : "system.buckets", storage->replace ? ", replaced" : "");
 	return out;
 }

@@ -181,7 +181,8 @@ bool probe_same_fields(const bson_t *a, const bson_t *b)
 	bool same = bson_count_keys(a) == bson_count_keys(b) && bson_iter_init(&in_a, a);
 
 	while (same && bson_iter_next(&in_a))
-		same = bson_iter_init_find(&in_b, b, bson_iter_key(&in_a)) && bson_append_iter(&sorted, NULL, -1, &in_b);
+		same = bson_iter_init_find(&in_b, b, bson_iter_key(&in_a)) &&
+		       bson_append_iter(&sorted, NULL, -1, &in_b);
 	same = same && bson_equal(a, &sorted);
 	bson_destroy(&sorted);
 	return same;

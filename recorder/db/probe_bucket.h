@@ -3,8 +3,8 @@
  * probe_bucket.h - the bucket that probe.c offers a server, and what a find() must show of it.
  *
  * Made by the plainest means that the format has (a literal or a block of its own for each value), not by the
- * encoder: what is asked is whether the server takes buckets, and an answer must not depend on the packets at hand. Every
- * type that fields.def has is in it, a value that is missing, and in version 3 times that are not in order. Pure.
+ * encoder: what is asked is whether the server takes buckets, and an answer must not depend on the packets at hand.
+ * Every type that fields.def has is in it, a value that is missing, and in version 3 times that are not in order. Pure.
  */
 #ifndef XDP_RECORDER_DB_PROBE_BUCKET_H
 #define XDP_RECORDER_DB_PROBE_BUCKET_H

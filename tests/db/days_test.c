@@ -171,10 +171,10 @@ static void made_as_they_must_be(void **state)
 			"\"options.timeseries.timeField\": \"ts\", \"options.timeseries.metaField\": \"meta\", "
 			"\"options.timeseries.bucketMaxSpanSeconds\": 60}"),
 		2);
-	assert_int_equal(
-		count_collections(place.db, "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2026(0131|0201)$\"}, "
-					    "\"type\": \"collection\"}"),
-		6);
+	assert_int_equal(count_collections(place.db,
+					   "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2026(0131|0201)$\"}, "
+					   "\"type\": \"collection\"}"),
+			 6);
 	days_set_span(place.days, 10);
 	prepare(&place, 20260201, 20260202);
 	assert_int_equal(count_collections(place.db, "{\"options.timeseries.bucketMaxSpanSeconds\": 60}"), 2);
@@ -494,7 +494,8 @@ static void years(void **state)
 						     "\"timeseries\", \"options.timeseries.bucketMaxSpanSeconds\": "
 						     "3600, \"options.timeseries.bucketRoundingSeconds\": 3600}"),
 			 ARRAY_SIZE(there));
-	assert_int_equal(count_collections(place.db, "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2019$\"}}"), 3);
+	assert_int_equal(count_collections(place.db, "{\"name\": {\"$regex\": \"^(balance|batches|floods)_2019$\"}}"),
+			 3);
 	view = view_of(place.db);
 	assert_int_equal(view.days, ARRAY_SIZE(there));
 	assert_int_equal(count_matching(place.db, DAYS_VIEW, "{}"), ARRAY_SIZE(there));
@@ -511,7 +512,8 @@ static void years(void **state)
 	leave(&place);
 }
 
-/* A recorder and an import in one database: neither takes the other's collections out of the view, nor its coming days. */
+/* A recorder and an import in one database: neither takes the other's collections out of the view, nor its coming days.
+ */
 static void years_and_days(void **state)
 {
 	struct place place;
@@ -603,11 +605,11 @@ static void several_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(made_as_they_must_be),	  cmocka_unit_test(indexes_are_there),
-		cmocka_unit_test(made_by_others),	  cmocka_unit_test(the_name_is_taken),
-		cmocka_unit_test(view_with_gaps),	  cmocka_unit_test(only_the_newest_ninety),
-		cmocka_unit_test(dropped_and_made_again), cmocka_unit_test(years),
-		cmocka_unit_test(years_and_days),	  cmocka_unit_test(several_at_once),
+		cmocka_unit_test(made_as_they_must_be),	    cmocka_unit_test(indexes_are_there),
+		cmocka_unit_test(made_by_others),	    cmocka_unit_test(the_name_is_taken),
+		cmocka_unit_test(view_with_gaps),	    cmocka_unit_test(only_the_newest_ninety),
+		cmocka_unit_test(dropped_and_made_again),   cmocka_unit_test(years),
+		cmocka_unit_test(years_and_days),	    cmocka_unit_test(several_at_once),
 		cmocka_unit_test(made_by_an_older_version), cmocka_unit_test(span_by_rate),
 	};
 

@@ -37,8 +37,8 @@ static struct db *open_engine(void)
 	struct db_problem problem = {0};
 	struct db *db;
 
-	assert_int_equal(
-		db_open(&db, &(struct db_options){.uri = engine.uri, .database = test_database()}, &problem), DB_OK);
+	assert_int_equal(db_open(&db, &(struct db_options){.uri = engine.uri, .database = test_database()}, &problem),
+			 DB_OK);
 	return db;
 }
 
@@ -47,7 +47,8 @@ static int64_t count_probes(struct db *db)
 	struct db_problem problem = {0};
 	struct db_client client;
 	struct counted counted = {0};
-	bson_t *list = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", "{", "$regex", "probe", "}", "}");
+	bson_t *list =
+		BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", "{", "$regex", "probe", "}", "}");
 
 	assert_int_equal(db_client_pop(db, &client, &problem), DB_OK);
 	assert_int_equal(db_each(&client, NULL, list, count_one, &counted, &problem), DB_OK);
@@ -159,11 +160,11 @@ static void nothing_asked(void **state)
 /* A server with one bucket at most, and what is wrong with it. */
 struct server {
 	int32_t wire;
-	bool no_raw, no_system, no_version_3; /* refused */
-	bool closes;			      /* the connection, on a raw insert */
-	bool only_update;		      /* closes on an update, not on an insert */
+	bool no_raw, no_system, no_version_3;	      /* refused */
+	bool closes;				      /* the connection, on a raw insert */
+	bool only_update;			      /* closes on an update, not on an insert */
 	bool shows_raw_wrong, shows_less, shows_type; /* a raw find; a find(): a packet less, a value's type changed */
-	bool twice;			      /* takes an _id twice */
+	bool twice;				      /* takes an _id twice */
 	bool no_replace, smaller_wins;
 	bool denied; /* raw writes take rights */
 
@@ -186,7 +187,8 @@ static const char *one_bucket(const struct server *server)
 	if (server->shows_raw_wrong)
 		BSON_APPEND_INT32(&bucket, "more", 1);
 	text = bson_as_canonical_extended_json(&bucket, NULL);
-	snprintf(json, sizeof(json), "{\"cursor\": {\"id\": 0, \"ns\": \"d.c\", \"firstBatch\": [%s]}, \"ok\": 1}", text);
+	snprintf(json, sizeof(json), "{\"cursor\": {\"id\": 0, \"ns\": \"d.c\", \"firstBatch\": [%s]}, \"ok\": 1}",
+		 text);
 	bson_free(text);
 	bson_destroy(&bucket);
 	return json;
@@ -264,7 +266,8 @@ static const char *answer(struct fake *fake, const char *name, const bson_t *com
 	} else if (update || !strcmp(name, "insert")) {
 		if (server->closes && update == server->only_update)
 			fake->command = FAKE_CLOSE;
-		return update ? write_answer(server, raw, true, (uint32_t)number_in(command, "updates.0.u.control.count"),
+		return update ? write_answer(server, raw, true,
+					     (uint32_t)number_in(command, "updates.0.u.control.count"),
 					     (uint8_t)number_in(command, "updates.0.u.control.version"))
 			      : write_answer(server, raw, false,
 					     (uint32_t)number_in(command, "documents.0.control.count"),
@@ -279,9 +282,15 @@ static struct server servers[] = {
 	{.wire = 24, .expected = "buckets, version 2, system.buckets, replaced"},
 	{.wire = 20, .expected = "buckets, version 2, system.buckets, replaced"},
 	{.wire = 19, .why = "before MongoDB 6.3"},
-	{.wire = 28, .no_raw = true, .expected = "buckets, version 3, system.buckets, replaced", .why = "no such thing"},
+	{.wire = 28,
+	 .no_raw = true,
+	 .expected = "buckets, version 3, system.buckets, replaced",
+	 .why = "no such thing"},
 	{.wire = 25, .no_raw = true, .no_system = true, .why = "system.buckets, version 3: insert: "},
-	{.wire = 28, .no_version_3 = true, .expected = "buckets, version 2, rawData, replaced", .why = "failed validation"},
+	{.wire = 28,
+	 .no_version_3 = true,
+	 .expected = "buckets, version 2, rawData, replaced",
+	 .why = "failed validation"},
 	{.wire = 28, .no_replace = true, .expected = "buckets, version 3, rawData", .why = "replacing it: "},
 	{.wire = 28, .smaller_wins = true, .expected = "buckets, version 3, rawData", .why = "not what was written"},
 	{.wire = 28, .shows_raw_wrong = true, .why = "reading it: it is not what was written"},
@@ -290,7 +299,11 @@ static struct server servers[] = {
 	{.wire = 28, .twice = true, .why = "once more: it was not refused"},
 	{.wire = 28, .denied = true, .why = "rawData, version 3: insert: "},
 	{.wire = 28, .closes = true, .why = "rawData, version 3: insert: "},
-	{.wire = 28, .closes = true, .only_update = true, .expected = "buckets, version 3, rawData", .why = "replacing it: "},
+	{.wire = 28,
+	 .closes = true,
+	 .only_update = true,
+	 .expected = "buckets, version 3, rawData",
+	 .why = "replacing it: "},
 };
 
 static void ask(struct server *server, enum probe_wanted wanted)
