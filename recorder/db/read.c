@@ -5,6 +5,7 @@
 
 #include "recorder/core/util.h"
 #include "recorder/db/days.h"
+#include "recorder/db/read_bucket.h"
 #include "recorder/encode/document.h"
 #include "recorder/ledger/rows.h"
 
@@ -291,38 +292,59 @@ enum db_result read_ledger_entry(struct db *db, const uint8_t capture[CAPTURE_ID
 
 /* ---- packets ----------------------------------------------------------------------------------------------- */
 
-enum db_result read_batch(struct db *db, const uint8_t capture[CAPTURE_ID_LEN], uint64_t number, uint32_t day,
-			  int64_t first_ms, int64_t last_ms, read_document *each, void *arg, struct db_problem *problem)
+enum db_result read_documents(struct db_client *client, const char *collection, const uint8_t capture[CAPTURE_ID_LEN],
+			      uint64_t number, int64_t first_ms, int64_t last_ms, read_document *each, void *arg,
+			      struct db_problem *problem)
 {
 	const struct batch_source source = {.sensor = "", .iface = ""};
 	struct batch_source mine = source;
 	struct batch batch = {.source = &mine, .number = number};
 	uint8_t from[PACKET_ID_LEN], to[PACKET_ID_LEN];
+	bson_t command = BSON_INITIALIZER, filter, sort;
+	enum db_result result;
+
+	memcpy(mine.capture, capture, CAPTURE_ID_LEN);
+	packet_id(from, &batch, 0);
+	packet_id(to, &batch, 0);
+	memset(from + ID_VERSION, 0, sizeof(from) - ID_VERSION);
+	memset(to + ID_VERSION, 0xff, sizeof(to) - ID_VERSION);
+	BSON_APPEND_UTF8(&command, "find", collection);
+	BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
+	if (first_ms || last_ms)
+		append_time_range(&filter, first_ms, last_ms);
+	append_id_range(&filter, from, to, sizeof(from));
+	bson_append_document_end(&command, &filter);
+	BSON_APPEND_DOCUMENT_BEGIN(&command, "sort", &sort);
+	BSON_APPEND_INT32(&sort, "_id", 1);
+	bson_append_document_end(&command, &sort);
+	append_concern(&command, true);
+	result = db_each(client, NULL, &command, each, arg, problem);
+	bson_destroy(&command);
+	return result;
+}
+
+enum db_result read_batch(struct db *db, const uint8_t capture[CAPTURE_ID_LEN], uint64_t number, uint32_t day,
+			  int64_t first_ms, int64_t last_ms, read_document *each, void *arg, struct db_problem *problem)
+{
+	struct read_walk walk = {0};
 	struct db_client client;
 	char name[DAYS_NAME];
-	bson_t command = BSON_INITIALIZER, filter, sort;
-	enum db_result result = db_client_pop(db, &client, problem);
+	bson_t entry;
+	bool found;
+	enum db_result result = read_ledger_entry(db, capture, number, day, &entry, &found, problem);
 
+	if (result == DB_OK)
+		result = db_client_pop(db, &client, problem);
 	if (result == DB_OK) {
-		memcpy(mine.capture, capture, CAPTURE_ID_LEN);
-		packet_id(from, &batch, 0);
-		packet_id(to, &batch, 0);
-		memset(from + ID_VERSION, 0, sizeof(from) - ID_VERSION);
-		memset(to + ID_VERSION, 0xff, sizeof(to) - ID_VERSION);
-		BSON_APPEND_UTF8(&command, "find", days_collection(name, "packets", day));
-		BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
-		if (first_ms || last_ms)
-			append_time_range(&filter, first_ms, last_ms);
-		append_id_range(&filter, from, to, sizeof(from));
-		bson_append_document_end(&command, &filter);
-		BSON_APPEND_DOCUMENT_BEGIN(&command, "sort", &sort);
-		BSON_APPEND_INT32(&sort, "_id", 1);
-		bson_append_document_end(&command, &sort);
-		append_concern(&command, false);
-		result = db_each(&client, NULL, &command, each, arg, problem);
+		if (found)
+			result = read_entry(&client, &entry, each, arg, &walk, problem);
+		else
+			result = read_documents(&client, days_collection(name, "packets", day), capture, number,
+						first_ms, last_ms, each, arg, problem);
 		db_client_done(&client);
 	}
-	bson_destroy(&command);
+	if (found)
+		bson_destroy(&entry);
 	return result;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * read.h - what the control plane reads back: the balance's sums, a capture's chain, a batch's packets.
+ * read.h - what the control plane reads back: the balance's sums, a capture's chain, a batch's packets (of finished
+ * buckets: read_bucket.h).
  *
  * Blocking, for the command line, takeover and tests; never on the way of a packet.
  */
@@ -45,15 +46,21 @@ enum db_result read_ledger_newest(struct db *db, const uint8_t capture[CAPTURE_I
 enum db_result read_ledger_entry(struct db *db, const uint8_t capture[CAPTURE_ID_LEN], uint64_t number, uint32_t day,
 				 bson_t *entry, bool *found, struct db_problem *problem);
 
-/*
- * Walks the documents of a batch of any encoder version, by _id, ascending. [first_ms, last_ms] is the batch's time
- * range (its ledger entry knows it), which spares a scan of the day; both 0: the whole day. `each` returns false to
- * stop.
- */
 typedef bool read_document(void *arg, const bson_t *document);
+
+/*
+ * Walks the packets of a batch of any encoder version, written either way: as its ledger entry says (read_bucket.h, which
+ * tells more about it), or without an entry its plain documents by _id, ascending. [first_ms, last_ms] is then the batch's
+ * time range, which spares a scan of the day; both 0: the whole day. `each` returns false to stop.
+ */
 enum db_result read_batch(struct db *db, const uint8_t capture[CAPTURE_ID_LEN], uint64_t number, uint32_t day,
 			  int64_t first_ms, int64_t last_ms, read_document *each, void *arg,
 			  struct db_problem *problem);
+
+/* Only the plain documents, those that a majority has. */
+enum db_result read_documents(struct db_client *client, const char *collection, const uint8_t capture[CAPTURE_ID_LEN],
+			      uint64_t number, int64_t first_ms, int64_t last_ms, read_document *each, void *arg,
+			      struct db_problem *problem);
 
 /*
  * The positions of a batch's documents that are there, of one encoder version: present[position] counts how often (255

@@ -210,6 +210,12 @@ void ledger_document(bson_t *out, const struct batch *batch, const char *packets
 	append_binary(out, "previous", batch->previous, DIGEST_LEN);
 }
 
+void ledger_buckets(bson_t *out, const uint8_t *ids, size_t count, uint64_t documents)
+{
+	append_binary(out, "buckets", ids, count * LEDGER_BUCKET_ID_LEN);
+	append_int64(out, "documents", documents);
+}
+
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
 #define EVENT_KIND_MAX 64u

@@ -53,6 +53,13 @@ void ledger_id(uint8_t id[LEDGER_ID_LEN], const uint8_t capture[CAPTURE_ID_LEN],
 void ledger_document(bson_t *out, const struct batch *batch, const char *packets_collection);
 
 /*
+ * Appended to the entry of a batch of buckets: {buckets: BinData, their _ids of 12 bytes each one behind the other;
+ * documents: int64, packets that are documents instead}.
+ */
+#define LEDGER_BUCKET_ID_LEN 12
+void ledger_buckets(bson_t *out, const uint8_t *ids, size_t count, uint64_t documents);
+
+/*
  * An event: {_id: BinData(subject (16), boot (8), kind's first 64 bytes), ts, ns, kind, sensor, iface?, text,
  * details?}. `subject` is a capture's or instance's id. iface and details may be NULL.
  */

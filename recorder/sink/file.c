@@ -399,9 +399,12 @@ static void job_destroy(struct sink_job *job)
 static int file_encode_batch(struct sink *sink, struct batch *batch, struct sink_job **out)
 {
 	struct file_sink *f = file_of(sink);
-	struct sink_job *job = calloc(1, sizeof(*job));
+	struct sink_job *job;
 	int err;
 
+	if (batch->open) /* what is written cannot be written larger: it comes again, closed */
+		return -EOPNOTSUPP;
+	job = calloc(1, sizeof(*job));
 	if (!job)
 		return -ENOMEM;
 	memcpy(job->capture, batch->source->capture, CAPTURE_ID_LEN);
@@ -579,8 +582,15 @@ struct sink *file_sink_new(const struct file_sink_options *options, struct file_
 		close(options->fd);
 		return NULL;
 	}
-	f->base = (struct sink){ "file", file_encode_batch, NULL, file_write, file_job_free, file_put, file_put_many,
-				 file_prepare_days, file_cancel, file_close };
+	f->base = (struct sink){ .name = "file",
+				 .encode = file_encode_batch,
+				 .write = file_write,
+				 .job_free = file_job_free,
+				 .put = file_put,
+				 .put_many = file_put_many,
+				 .prepare_days = file_prepare_days,
+				 .cancel = file_cancel,
+				 .close = file_close };
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->list, NULL);
 	f->fd = options->fd;

@@ -2,9 +2,13 @@
 /*
  * mongo_internal.h - the sink's parts.
  *
- *   mongo.c        batches: packets and their ledger entry, step by step
- *   mongo_small.c  small documents: upserts, one or many at once
- *   mongo_late.c   commands without an answer, and answers that are not believed yet
+ *   mongo.c          batches: packets and their ledger entry, step by step
+ *   mongo_commands.c what is sent for packets: documents or buckets, in memory that is used again and again
+ *   mongo_documents.c packets as documents: sent, read back
+ *   mongo_bucket.c   what the server says of buckets, and what follows from it
+ *   mongo_compare.c  a stored bucket beside the batch's own records
+ *   mongo_small.c    small documents: upserts, one or many at once
+ *   mongo_late.c     commands without an answer, and answers that are not believed yet
  */
 #ifndef XDP_RECORDER_SINK_MONGO_INTERNAL_H
 #define XDP_RECORDER_SINK_MONGO_INTERNAL_H
@@ -13,13 +17,17 @@
 #include <stdatomic.h>
 
 #include "recorder/core/util.h"
+#include "recorder/encode/bucket.h"
 #include "recorder/encode/document.h"
+#include "recorder/ledger/journal.h"
 #include "recorder/sink/mongo.h"
 
 #define PATIENCE_NS (3 * NS_PER_SEC)	  /* no further command is begun after that: SINK_BOUND_S less CONNECT_BOUND_S */
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
 #define SPARE 32			  /* buffers kept for the next commands */
+#define MAKERS 8			  /* kept for the next batches of buckets; a few megabytes each */
+#define CHECK_ONE_IN 256u		  /* buckets, by their ids, that are decoded again whatever the options say */
 
 /* A command without an answer, from the moment that it was given up until nothing can come of it any more. */
 struct late {
@@ -46,13 +54,147 @@ struct mongo {
 	struct late put_late;
 
 	struct command_buffer *_Atomic spare[SPARE];
+	struct bucket_maker *_Atomic maker[MAKERS];
+	_Atomic uint32_t storage; /* STORAGE_ bits and the version; 0: documents */
+	bool check_all;
+	mongo_sink_spoil *spoil; /* tests */
 	_Atomic uint64_t commands, documents, bytes, unknown, settled, found, twice, refused;
+	_Atomic uint64_t buckets, checked, check_failed, buckets_refused, buckets_there, clashes;
 };
 
 static inline struct mongo *mongo_of(struct sink *sink)
 {
 	return container_of(sink, struct mongo, sink);
 }
+
+#define STORAGE_BUCKETS 0x100u
+#define STORAGE_RAW 0x200u
+#define STORAGE_REPLACE 0x400u
+
+/* ---- a batch on its way ---- */
+
+enum state {
+	LOOK,	/* attempted buckets: are some of the packets there as documents? */
+	SEND,	/* commands[next..] are to be sent, and what became of them looked at */
+	WAIT,	/* for the late one */
+	READ,	/* which of the documents are there? */
+	VERIFY, /* does the majority have them? */
+	LEDGER,
+	CONFIRM, /* was it one server process from the first SEND or READ to a moment after the ledger? */
+	DONE,
+	CLASHED, /* others have the id of the only bucket */
+	CLOSE,	 /* the server does not take this open bucket, and its packets cannot be documents yet */
+};
+
+enum fate {
+	FATE_SEND,	/* in a command that is to be sent */
+	FATE_ASK,	/* duplicate key: who has it? */
+	FATE_REFUSED,	/* by the server or the self-check: is it there all the same, or a smaller version of it? */
+	FATE_THERE,	/* acknowledged, or found */
+	FATE_DOCUMENTS, /* its packets are written as documents */
+};
+
+struct job_bucket {
+	uint8_t id[BUCKET_ID_LEN];
+	uint8_t fate;
+	bool read;		 /* known from reading only */
+	bool part;		 /* FATE_DOCUMENTS: a smaller version of it is there and stays; only the rest is wanted */
+	uint16_t command, index; /* where it stands, while FATE_SEND or FATE_ASK */
+	uint32_t packets;
+};
+
+struct job_command {
+	struct command_buffer *buffer;
+	uint32_t count; /* documents or buckets in it */
+};
+
+struct sink_job {
+	struct batch *batch;
+	const struct ends_table *ends;
+	enum state state;
+	bool begun;		  /* write was called */
+	bool has_peer;		  /* read_peer is known */
+	bool was_read;		  /* at least some packets are known from reading only */
+	struct db_peer read_peer; /* who got the first command, or was read from */
+	uint64_t confirm_at;	  /* boot ns */
+	struct late late;
+	unsigned failures; /* in a row */
+	struct job_command *commands;
+	unsigned count, room, next;
+
+	bool of_buckets; /* commands: else of documents */
+	bool update;	 /* commands: a bucket that replaces smaller versions of itself */
+	struct job_bucket *buckets;
+	uint32_t nbuckets;
+	uint8_t *wanted;     /* [nrecords] of a batch of buckets: 1: this packet is to be a document. NULL: none */
+	uint32_t nwanted;
+	bool inherited; /* attempted: what an earlier process may have sent was waited for */
+};
+
+static inline bool job_is_buckets(const struct sink_job *job)
+{
+	return job->batch->mode == JOURNAL_BUCKETS;
+}
+
+/* ---- mongo_commands.c ---- */
+
+struct bucket_maker *maker_take(struct mongo *m);
+void maker_give(struct mongo *m, struct bucket_maker *maker);
+void spare_free(struct mongo *m);
+struct bucket_form job_form(const struct sink_job *job);
+/* Commands of documents for the records that are `wanted` (NULL: all). 0 or -errno, then none. */
+int make_documents(struct mongo *m, struct sink_job *job, const uint8_t *wanted);
+/*
+ * Commands for all buckets that are not to be documents; the first time it makes job->buckets too, and looks at what it
+ * made (self-check). 0 or -errno, then none.
+ */
+int make_buckets(struct mongo *m, struct sink_job *job);
+void drop_commands(struct mongo *m, struct sink_job *job);
+/* Takes out of a command those buckets that are not to be sent any more. 0 or -ENOMEM. */
+int thin_command(struct sink_job *job, unsigned command);
+/* The bucket as it stands in its command. False: it is in none. */
+bool bucket_in_command(const struct sink_job *job, const struct job_bucket *bucket, bson_t *document);
+void name_batch(const struct batch *batch, char out[48]);
+
+/* ---- mongo_documents.c ---- */
+
+/* Sends commands[next]. When it is not acknowledged job->state says where to go on. */
+enum db_result documents_send(struct mongo *m, struct sink_job *job, struct db_client *client,
+			      const struct db_peer *peer, uint64_t asked, struct sink_report *report,
+			      struct db_problem *problem);
+/* READ: what is there already; commands for the rest. */
+enum db_result documents_read(struct mongo *m, struct sink_job *job, struct db_client *client,
+			      struct sink_report *report, struct db_problem *problem);
+/* VERIFY: what the primary shows is not yet what a majority has. */
+enum db_result documents_verify(struct mongo *m, struct sink_job *job, struct db_client *client,
+				struct sink_report *report, struct db_problem *problem);
+
+/* ---- mongo_compare.c ---- */
+
+struct overlap {
+	size_t ours, stored, common; /* records; common: as multisets of canonical records */
+	uint32_t *rest;		     /* [ours - common]: positions of ours that are not stored */
+};
+/* 0, then the caller frees rest; -ENOMEM; -EBADMSG: what is stored is no bucket of packets of this interface. */
+int overlap_of(struct mongo *m, const struct sink_job *job, uint32_t bucket, const bson_t *stored, struct overlap *overlap);
+
+/* ---- mongo_bucket.c ---- */
+
+/* Sends commands[next] and notes what the answer says of its buckets. DB_OK: go on. */
+enum db_result bucket_send(struct mongo *m, struct sink_job *job, struct db_client *client, const struct db_peer *peer,
+			   uint64_t asked, struct sink_report *report, struct db_problem *problem);
+/* A bucket whose fate must be asked for; NULL: there is none. */
+struct job_bucket *bucket_to_ask(struct sink_job *job);
+/* What is there under its id? DB_OK: it has a fate now, or job->state says what its batch has. */
+enum db_result bucket_ask(struct mongo *m, struct sink_job *job, struct job_bucket *bucket, struct db_client *client,
+			  struct sink_report *report, struct db_problem *problem);
+/* LOOK: buckets with packets that are there as documents are not sent before it is known why. */
+enum db_result bucket_look(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
+			   struct db_problem *problem);
+/* Fills job->wanted and nwanted with the packets of buckets that are to be documents. 0 or -errno. */
+int bucket_wanted(struct mongo *m, struct sink_job *job);
+/* The ledger entry's part; false: no memory. */
+bool bucket_ledger(const struct sink_job *job, bson_t *entry);
 
 /* ---- mongo_late.c ---- */
 

@@ -32,6 +32,7 @@ struct sink_report {
 	uint32_t found;      /* documents that reading back found there already */
 	uint32_t commands;   /* commands sent */
 	bool waiting;        /* the pause is part of settling: the sink itself is well */
+	bool close;          /* the server does not take this open batch: to be given closed; then it becomes documents */
 	char problem[200];   /* one line for the log and `status` when not settled; empty otherwise */
 };
 

@@ -3,6 +3,7 @@
 #include "recorder/sink/tee.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,15 +11,26 @@
 
 #define SINKS 2
 
+/* A batch that one sink has and the other answered with SINK_CLASH. */
+struct half {
+	uint8_t capture[CAPTURE_ID_LEN];
+	uint64_t number;
+	bool settled[SINKS];
+	struct half *next;
+};
+
 struct tee {
 	struct sink base;
 	struct sink *sink[SINKS];
+	pthread_mutex_t lock;
+	struct half *halves; /* hardly ever one */
 };
 
 struct sink_job {
 	struct sink_job *job[SINKS];
 	bool settled[SINKS];
 	unsigned turn; /* who is asked first */
+	const struct batch *batch;
 };
 
 static struct tee *tee_of(struct sink *sink)
@@ -36,14 +48,55 @@ static void tee_job_free(struct sink *sink, struct sink_job *job)
 	free(job);
 }
 
+/* False: no memory. */
+static bool half_put(struct tee *t, const struct sink_job *job)
+{
+	struct half *half = calloc(1, sizeof(*half));
+
+	if (!half)
+		return false;
+	memcpy(half->capture, job->batch->source->capture, CAPTURE_ID_LEN);
+	half->number = job->batch->number;
+	memcpy(half->settled, job->settled, sizeof(half->settled));
+	pthread_mutex_lock(&t->lock);
+	half->next = t->halves;
+	t->halves = half;
+	pthread_mutex_unlock(&t->lock);
+	return true;
+}
+
+static void half_take(struct tee *t, struct sink_job *job)
+{
+	struct half *found;
+
+	pthread_mutex_lock(&t->lock);
+	for (struct half **at = &t->halves; *at; at = &(*at)->next)
+		if ((*at)->number == job->batch->number &&
+		    !memcmp((*at)->capture, job->batch->source->capture, CAPTURE_ID_LEN)) {
+			found = *at;
+			*at = found->next;
+			memcpy(job->settled, found->settled, sizeof(job->settled));
+			free(found);
+			break;
+		}
+	pthread_mutex_unlock(&t->lock);
+}
+
 static int tee_encode(struct sink *sink, struct batch *batch, struct sink_job **out)
 {
 	struct tee *t = tee_of(sink);
 	struct sink_job *job = calloc(1, sizeof(*job));
 	int err = job ? 0 : -ENOMEM;
 
-	for (unsigned i = 0; !err && i < SINKS; i++)
-		err = t->sink[i]->encode(t->sink[i], batch, &job->job[i]);
+	if (job) {
+		job->batch = batch;
+		half_take(t, job);
+	}
+	for (unsigned i = 0; !err && i < SINKS; i++) {
+		job->settled[i] |= batch->open && !t->sink[i]->storage;
+		if (!job->settled[i])
+			err = t->sink[i]->encode(t->sink[i], batch, &job->job[i]);
+	}
 	if (err && job)
 		tee_job_free(sink, job);
 	if (!err)
@@ -57,6 +110,7 @@ static void add_report(struct sink_report *sum, const struct sink_report *one, e
 	sum->inserted += one->inserted;
 	sum->found += one->found;
 	sum->commands += one->commands;
+	sum->close |= one->close;
 	if (one->latency_ns > sum->latency_ns)
 		sum->latency_ns = one->latency_ns;
 	if (outcome == SINK_SETTLED)
@@ -69,6 +123,18 @@ static void add_report(struct sink_report *sum, const struct sink_report *one, e
 		sum->again_ns = one->again_ns;
 }
 
+static enum sink_outcome clashed(struct tee *t, const struct sink_job *job, struct sink_report *report)
+{
+	bool settled = false;
+
+	for (unsigned i = 0; i < SINKS; i++)
+		settled |= job->settled[i] && job->job[i];
+	if (!settled || half_put(t, job))
+		return SINK_CLASH;
+	report->again_ns = clock_boot_ns() + NS_PER_SEC; /* asked again, it says the same */
+	return SINK_AGAIN;
+}
+
 /*
  * One of them may take all of SINK_BOUND_S: then the other has its turn in the next call, and is asked first there. ENDED by either
  * ends both: the batch cannot be settled any more.
@@ -77,7 +143,7 @@ static enum sink_outcome tee_write(struct sink *sink, struct sink_job *job, stru
 {
 	struct tee *t = tee_of(sink);
 	uint64_t begin = clock_boot_ns();
-	bool again = false, ended = false;
+	bool again = false, ended = false, clash = false;
 
 	for (unsigned n = 0; n < SINKS; n++) {
 		unsigned i = (job->turn + n) % SINKS;
@@ -89,15 +155,27 @@ static enum sink_outcome tee_write(struct sink *sink, struct sink_job *job, stru
 		if (n && clock_boot_ns() - begin > NS_PER_SEC) {
 			job->turn = i;
 			report->again_ns = begin; /* at once */
-			return ended ? SINK_ENDED : SINK_AGAIN;
+			return ended ? SINK_ENDED : clash ? clashed(t, job, report) : SINK_AGAIN;
 		}
 		outcome = t->sink[i]->write(t->sink[i], job->job[i], &one);
 		add_report(report, &one, outcome, !again && !ended);
 		job->settled[i] = outcome == SINK_SETTLED;
 		again |= outcome == SINK_AGAIN;
 		ended |= outcome == SINK_ENDED;
+		clash |= outcome == SINK_CLASH;
 	}
-	return ended ? SINK_ENDED : again ? SINK_AGAIN : SINK_SETTLED;
+	return ended   ? SINK_ENDED
+	       : clash ? clashed(t, job, report)
+	       : again ? SINK_AGAIN
+		       : SINK_SETTLED;
+}
+
+static void tee_storage(struct sink *sink, uint32_t day, struct sink_storage *storage)
+{
+	struct tee *t = tee_of(sink);
+	struct sink *who = t->sink[0]->storage ? t->sink[0] : t->sink[1];
+
+	who->storage(who, day, storage);
 }
 
 /* Puts replace by _id, so who has one already gets it once more while the other has not. */
@@ -168,6 +246,12 @@ static void tee_close(struct sink *sink)
 
 	for (unsigned i = 0; i < SINKS; i++)
 		t->sink[i]->close(t->sink[i]);
+	while (t->halves) {
+		struct half *next = t->halves->next;
+		free(t->halves);
+		t->halves = next;
+	}
+	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
@@ -177,8 +261,17 @@ struct sink *tee_sink_new(struct sink *first, struct sink *second)
 
 	if (!t)
 		return NULL;
-	t->base = (struct sink){ "tee", tee_encode, NULL, tee_write, tee_job_free, tee_put, tee_put_many, tee_prepare_days, tee_cancel,
-				 tee_close };
+	t->base = (struct sink){ .name = "tee",
+				 .encode = tee_encode,
+				 .storage = first->storage || second->storage ? tee_storage : NULL,
+				 .write = tee_write,
+				 .job_free = tee_job_free,
+				 .put = tee_put,
+				 .put_many = tee_put_many,
+				 .prepare_days = tee_prepare_days,
+				 .cancel = tee_cancel,
+				 .close = tee_close };
+	pthread_mutex_init(&t->lock, NULL);
 	t->sink[0] = first;
 	t->sink[1] = second;
 	return &t->base;
