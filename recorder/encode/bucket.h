@@ -64,8 +64,8 @@ int bucket_encode(struct bucket_maker *maker, bson_t *to, uint32_t bucket);
 /* Positions in the batch of the packets of a bucket, in the bucket's order. Valid until the next plan. */
 const uint32_t *bucket_positions(const struct bucket_maker *maker, uint32_t bucket, uint32_t *count);
 
-/* Of any bucket of a batch, without a plan. `first_wall`: wall time of any of its packets, ns. */
-void bucket_id(uint8_t id[BUCKET_ID_LEN], const struct batch *batch, const struct bucket_form *form, uint32_t bucket);
+/* Of any bucket of a batch, without a plan: from the time of its first record. 0, or -ENOMEM (SHA-256). */
+int bucket_id(uint8_t id[BUCKET_ID_LEN], const struct batch *batch, const struct bucket_form *form, uint32_t bucket);
 
 /*
  * The self-check: decodes bucket `bucket` again and compares each packet with its document (document.h, but _id and meta) and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * column_number.h - the number that a value has in a BSONColumn's blocks (BUCKETS.md 5.1, 5.4 to 5.6), both ways. For the plain
- * encoder and the decoder; the fast writers know their few types themselves.
+ * column_number.h - the number that a value has in a BSONColumn's blocks (BUCKETS.md 5.1, 5.4 to 5.6), both ways. For
+ * the plain encoder and the decoder; the fast writers know their few types themselves.
  */
 #ifndef XDP_RECORDER_ENCODE_COLUMN_NUMBER_H
 #define XDP_RECORDER_ENCODE_COLUMN_NUMBER_H
@@ -107,8 +107,8 @@ static inline double column_real_back(uint64_t number, double scale)
 }
 
 /*
- * An ObjectId's bytes but for the five in the middle: those that change most are the lowest. Its bytes of place, from the
- * number's lowest on.
+ * An ObjectId's bytes but for the five in the middle: those that change most are the lowest. Its bytes of place, from
+ * the number's lowest on.
  */
 static const uint8_t column_oid_order[] = {11, 3, 10, 2, 9, 1, 0};
 

@@ -3,8 +3,8 @@
  * column_plain.c - values to BSONColumn, one after the other, packed as MongoDB's server packs (BUCKETS.md 5.7).
  *
  * Each value is a number, the step from the one before, or a literal. Numbers wait in `pending` until a block is full:
- * in the first of four forms that holds them all, a form being 60 bits divided evenly, or 56 bits whose slots also say how
- * many zeros to append. What repeats the last number of a finished block is only counted, and becomes run words.
+ * in the first of four forms that holds them all, a form being 60 bits divided evenly, or 56 bits whose slots also say
+ * how many zeros to append. What repeats the last number of a finished block is only counted, and becomes run words.
  *
  * Doubles have one scale for as long as only doubles follow, the smallest that holds them all. The server chooses
  * anew for every block, so its columns of mixed decimals are smaller.
@@ -16,7 +16,8 @@
 
 enum { FORMS = 4, PENDING = 60 };
 
-/* Bits for the slots; of a slot those that count zeros, what each count stands for, the most zeros; least bits of a value. */
+/* Bits for the slots; of a slot those that count zeros, what each count stands for, the most zeros; least bits of a
+ * value. */
 static const struct form {
 	unsigned bits, zeros, unit, most, least;
 } forms[FORMS] = {{60, 0, 1, 0, 1}, {56, 4, 1, 15, 2}, {56, 4, 4, 60, 4}, {56, 5, 4, 124, 4}};
@@ -71,7 +72,8 @@ static bool number_make(struct number *x, column_wide value)
 		unsigned zeros = (has < forms[f].most ? has : forms[f].most) / forms[f].unit * forms[f].unit;
 		column_wide rest = value >> zeros;
 
-		/* All ones is a missing value. A slot of ones with no zeros counted is none, but the server avoids it too. */
+		/* All ones is a missing value. A slot of ones with no zeros counted is none, but the server avoids it
+		 * too. */
 		x->zeros[f] = (uint8_t)zeros;
 		x->bits[f] = (uint8_t)(bit_length(rest) + (all_ones(rest) && (!zeros || zeros == forms[f].most)));
 		fits |= x->bits[f] + forms[f].zeros <= forms[f].bits;
@@ -370,8 +372,9 @@ static unsigned common_scale(const struct column_value *values, uint32_t n)
 	for (unsigned s = 1; s < sizeof(column_scales) / sizeof(*column_scales); s++) {
 		uint32_t i = 0;
 
-		while (i < n && (values[i].type == COLUMN_VALUE_MISSING ||
-				 (values[i].type == BSON_DOUBLE && column_real(values[i].real, column_scales[s], &number))))
+		while (i < n &&
+		       (values[i].type == COLUMN_VALUE_MISSING ||
+			(values[i].type == BSON_DOUBLE && column_real(values[i].real, column_scales[s], &number))))
 			i++;
 		if (i == n || values[i].type != BSON_DOUBLE)
 			return s;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * column_read.c - BSONColumn to values, one item after the other: a literal, or up to 16 blocks of numbers, each of which is
- * the step from one value to the next.
+ * column_read.c - BSONColumn to values, one item after the other: a literal, or up to 16 blocks of numbers, each of
+ * which is the step from one value to the next.
  *
  * Every length is held against the end of the column before it is believed, every value against `most` before it is
  * written. A block of 8 bytes gives at most 1,920 values, so the work is bounded by the two.
@@ -18,7 +18,7 @@ struct reading {
 	uint32_t n, most;
 	const char *problem;
 	/* Since the last literal. */
-	bool begun;		   /* there was one */
+	bool begun; /* there was one */
 	enum column_how how;
 	struct column_value value; /* the last one that was there */
 	column_wide number;	   /* its number */
@@ -362,7 +362,11 @@ static int blocks(struct reading *r, uint8_t control)
 int column_read(const uint8_t *column, size_t len, struct column_value *values, uint32_t most, const char **problem,
 		size_t *at)
 {
-	struct reading r = {.start = column, .at = column, .end = column + len, .item = column, .values = values,
+	struct reading r = {.start = column,
+			    .at = column,
+			    .end = column + len,
+			    .item = column,
+			    .values = values,
 			    .most = most < INT32_MAX ? most : INT32_MAX};
 	uint8_t control;
 	int err = 0;

@@ -13,7 +13,7 @@
 #include <errno.h>
 
 #include "recorder/core/util.h"
-#include "recorder/encode/bytes.h"
+#include "recorder/encode/command.h"
 #include "recorder/packet/fields.h"
 #include "recorder/packet/text.h"
 
@@ -38,8 +38,6 @@ enum {
 			 2 * DOCUMENT_NAME_MAX,
 	ELEMENT_BOUND = 1 + 11, /* type, index of the document as text */
 	DOCUMENT_BOUND = ELEMENT_BOUND + PREAMBLE_BOUND + FIELDS_BOUND + 1,
-	COMMAND_BOUND = 160 + DOCUMENT_NAME_MAX, /* all but the documents, see command_begin */
-	COMMAND_TAIL = 2,			 /* ends of the array and of the command */
 };
 
 struct preamble {
@@ -47,17 +45,6 @@ struct preamble {
 	size_t position, ts; /* offsets of what is different in each document */
 	uint8_t bytes[PREAMBLE_BOUND];
 };
-
-/* Type byte and name, string literals both: one constant-size copy, the literals' NUL ends the name. */
-#define PUT_HEAD(w, type, name) ((w) = (uint8_t *)memcpy((w), type name, sizeof(type name)) + sizeof(type name))
-
-static uint8_t *put_string(uint8_t *w, const char *text, size_t length)
-{
-	w = put32(w, (uint32_t)length + 1);
-	memcpy(w, text, length);
-	w[length] = 0;
-	return w + length + 1;
-}
 
 static uint8_t *put_id(uint8_t *w, const struct batch *b, uint32_t position)
 {
@@ -253,82 +240,6 @@ int document_encode(bson_t *to, const struct batch *batch, const struct ends_tab
 	return document_packet(to, batch, &packet, batch_wall(batch, batch->records[position]->time), out, position);
 }
 
-void command_buffer_free(struct command_buffer *buffer)
-{
-	free(buffer->data);
-	*buffer = (struct command_buffer){0};
-}
-
-static int reserve(struct command_buffer *c, size_t more)
-{
-	size_t cap = c->cap ? c->cap : 1 << 16;
-	uint8_t *data;
-
-	if (c->cap - c->len >= more)
-		return 0;
-	while (cap - c->len < more)
-		cap *= 2;
-	data = realloc(c->data, cap);
-	if (!data)
-		return -ENOMEM;
-	c->data = data;
-	c->cap = cap;
-	return 0;
-}
-
-/* Everything in front of the array's elements; *array is the offset of its length. */
-static int command_begin(struct command_buffer *c, const char *collection, uint32_t max_time_ms, size_t *array)
-{
-	size_t name = strlen(collection);
-	uint8_t *w, *concern;
-
-	c->len = 0;
-	if (name > DOCUMENT_NAME_MAX)
-		return -ENAMETOOLONG;
-	if (reserve(c, COMMAND_BOUND) < 0)
-		return -ENOMEM;
-	w = c->data + 4;
-	PUT_HEAD(w, "\x02", "insert");
-	w = put_string(w, collection, name);
-	PUT_HEAD(w, "\x08", "ordered");
-	*w++ = 0;
-	PUT_HEAD(w, "\x03", "writeConcern");
-	concern = w;
-	w += 4;
-	PUT_HEAD(w, "\x02", "w");
-	w = put_string(w, "majority", 8);
-	PUT_HEAD(w, "\x08", "j");
-	*w++ = 1;
-	*w++ = 0;
-	put32(concern, (uint32_t)(w - concern));
-	PUT_HEAD(w, "\x10", "maxTimeMS");
-	w = put32(w, max_time_ms);
-	PUT_HEAD(w, "\x04", "documents");
-	*array = (size_t)(w - c->data);
-	c->len = *array + 4;
-	return 0;
-}
-
-/* The next number in decimal text, counted in place. */
-struct index_text {
-	char digits[10];
-	unsigned length;
-};
-
-static inline void index_next(struct index_text *x)
-{
-	unsigned i = x->length;
-
-	while (i && x->digits[i - 1] == '9')
-		x->digits[--i] = '0';
-	if (i) {
-		x->digits[i - 1]++;
-	} else {
-		memmove(x->digits + 1, x->digits, x->length++);
-		x->digits[0] = '1';
-	}
-}
-
 /* A record is one to three cache lines somewhere in a ring; nearly all end in the second. */
 static inline void prefetch(const struct rec_head *record)
 {
@@ -340,6 +251,7 @@ int document_command(struct command_buffer *c, const char *collection, const str
 		     const struct ends_table *ends, uint32_t first, uint32_t count, const uint8_t *wanted,
 		     size_t max_bytes, uint32_t max_time_ms, uint32_t *next)
 {
+	const struct command_head head = {COMMAND_INSERT, "", collection, max_time_ms, false};
 	struct index_text index = {.digits = "0", .length = 1};
 	struct preamble preamble;
 	uint32_t i, documents = 0;
@@ -347,7 +259,7 @@ int document_command(struct command_buffer *c, const char *collection, const str
 	int r = preamble_init(&preamble, batch);
 
 	if (r == 0)
-		r = command_begin(c, collection, max_time_ms, &array);
+		r = command_begin(c, &head, &array);
 	if (r < 0)
 		return r;
 	for (i = first; i < first + count; i++) {
@@ -357,13 +269,9 @@ int document_command(struct command_buffer *c, const char *collection, const str
 			continue;
 		if (i + 8 < first + count)
 			prefetch(batch->records[i + 8]);
-		if (reserve(c, DOCUMENT_BOUND + COMMAND_TAIL) < 0)
+		if (command_reserve(c, DOCUMENT_BOUND + COMMAND_TAIL) < 0)
 			return -ENOMEM;
-		w = c->data + c->len;
-		*w++ = BSON_TYPE_DOCUMENT;
-		memcpy(w, index.digits, sizeof(index.digits));
-		w += index.length;
-		*w++ = 0;
+		w = put_index(c->data + c->len, BSON_TYPE_DOCUMENT, &index);
 		w = put_document(w, &preamble, batch, ends, i);
 		if (documents && (size_t)(w - c->data) + COMMAND_TAIL > max_bytes)
 			break;
@@ -371,10 +279,7 @@ int document_command(struct command_buffer *c, const char *collection, const str
 		documents++;
 		index_next(&index);
 	}
-	c->data[c->len++] = 0;
-	put32(c->data + array, (uint32_t)(c->len - array));
-	c->data[c->len++] = 0;
-	put32(c->data, (uint32_t)c->len);
+	command_end(c, array);
 	*next = i;
 	return (int)documents;
 }

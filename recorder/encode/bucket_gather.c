@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bucket_gather.c - the rows of a bucket to what the column writers take, in one pass. Each row's dense members are copied
+ * without a question, also where they are missing (columns know where: the runs of equal `has`). The key and the 24 bytes of
+ * row_slow are compared with the row before; only where they differ the fields are looked at one by one. So a packet in the
+ * middle of its conversation costs some eight loads and stores, one comparison and one branch.
+ */
+#include "recorder/core/util.h"
+#include "recorder/encode/bucket_internal.h"
+
+#define AHEAD 64u /* rows to prefetch: they lie in the order of time */
+
+static void push_number(struct gather *g, unsigned field, uint32_t at, uint64_t has, int64_t value)
+{
+	g->number[field][g->count[field]++] = (struct column_event){at, !(has >> field & 1), value};
+}
+
+static void push_text(struct gather *g, unsigned field, uint32_t at, const char *text, uint32_t len)
+{
+	g->text[field][g->count[field]++] = (struct column_text){at, len, (const uint8_t *)text};
+	g->bytes[field] += len;
+}
+
+static void push_no_text(struct gather *g, unsigned field, uint32_t at)
+{
+	g->text[field][g->count[field]++] = (struct column_text){at, COLUMN_TEXT_MISSING, NULL};
+}
+
+/* What the row before had; `changed` are the bits of has that it had otherwise, all of them for the first row. */
+struct before {
+	struct row_slow slow;
+	const struct packet_key *key;
+	struct gather_ends ends;
+	uint32_t number; /* of the key */
+	uint16_t marks;
+	uint64_t changed;
+};
+
+#define CHANGED(id, is, was) (((b->changed >> PKT_##id & 1) | ((is) != (was))) != 0)
+#define NUMBER(id, is, was)                                                                                            \
+	if (CHANGED(id, is, was))                                                                                      \
+	push_number(g, PKT_##id, at, has, (is))
+
+static void gather_slow(struct gather *g, const struct before *b, uint32_t at, const struct row_slow *s)
+{
+	const uint64_t has = s->has;
+
+	NUMBER(OPTS, s->opts, b->slow.opts);
+	NUMBER(FLOW, s->flow, b->slow.flow);
+	NUMBER(FRAG, s->frag, b->slow.frag);
+	NUMBER(MSS, s->mss, b->slow.mss);
+	NUMBER(ICMP_TYPE, s->icmp_type, b->slow.icmp_type);
+	NUMBER(ICMP_CODE, s->icmp_code, b->slow.icmp_code);
+	NUMBER(URG, s->urg, b->slow.urg);
+	NUMBER(TTL, s->ttl, b->slow.ttl);
+	NUMBER(TOS, s->tos, b->slow.tos);
+	NUMBER(WS, s->ws, b->slow.ws);
+	NUMBER(SACK, 1, 1);
+}
+
+static void gather_marks(struct gather *g, const struct before *b, uint32_t at, const struct row *r)
+{
+	char *text = g->letters + g->texts_len;
+	unsigned len;
+
+	if (!CHANGED(MARKS, r->marks, b->marks))
+		return;
+	if (!(r->slow.has & ROW_MARKS)) {
+		push_no_text(g, PKT_MARKS, at);
+		return;
+	}
+	len = fields_marks(text, r->marks);
+	push_text(g, PKT_MARKS, at, text, len);
+	g->texts_len += len;
+}
+
+static inline struct gather_ends ends_of(const struct packet_key *k, bool out)
+{
+	return (struct gather_ends){
+		.local = out ? k->src : k->dst,
+		.remote = out ? k->dst : k->src,
+		.lmac = out ? k->smac : k->dmac,
+		.rmac = out ? k->dmac : k->smac,
+		.lport = out ? k->sport : k->dport,
+		.rport = out ? k->dport : k->sport,
+		.out = out,
+	};
+}
+
+static void gather_address(struct gather *g, unsigned field, uint32_t at, uint64_t has, const uint8_t *address,
+			   unsigned family)
+{
+	char *text = g->letters + g->texts_len;
+	unsigned len;
+
+	if (!(has >> field & 1)) {
+		push_no_text(g, field, at);
+		return;
+	}
+	len = text_address(text, address, family);
+	push_text(g, field, at, text, len);
+	g->texts_len += len;
+}
+
+static void gather_mac(struct gather *g, unsigned field, uint32_t at, uint64_t has, const uint8_t *mac)
+{
+	char *text = g->letters + g->texts_len;
+
+	if (!(has >> field & 1)) {
+		push_no_text(g, field, at);
+		return;
+	}
+	push_text(g, field, at, text, text_mac(text, mac));
+	g->texts_len += TEXT_MAC_LEN;
+}
+
+static void gather_key(struct gather *g, const struct before *b, uint32_t at, uint64_t has, const struct packet_key *k,
+		       const struct gather_ends *e)
+{
+	const struct packet_key *was = b->key;
+	const bool family = k->family != was->family;
+
+	if (CHANGED(DIR, e->out, b->ends.out))
+		push_text(g, PKT_DIR, at, e->out ? "out" : "in", e->out ? 3 : 2);
+	if (CHANGED(SIDE, k->side, was->side)) {
+		if (has >> PKT_SIDE & 1)
+			push_text(g, PKT_SIDE, at, k->side ? "tx" : "rx", 2);
+		else
+			push_no_text(g, PKT_SIDE, at);
+	}
+	if (CHANGED(LOCAL, family || memcmp(e->local, b->ends.local, 16), 0))
+		gather_address(g, PKT_LOCAL, at, has, e->local, k->family);
+	if (CHANGED(REMOTE, family || memcmp(e->remote, b->ends.remote, 16), 0))
+		gather_address(g, PKT_REMOTE, at, has, e->remote, k->family);
+	NUMBER(LPORT, e->lport, b->ends.lport);
+	NUMBER(RPORT, e->rport, b->ends.rport);
+	NUMBER(PROTO, k->proto, was->proto);
+	NUMBER(VLAN, k->vlan, was->vlan);
+	NUMBER(TPID, packet_tpid(k->tags, 0), packet_tpid(was->tags, 0));
+	NUMBER(VLAN2, k->vlan2, was->vlan2);
+	NUMBER(TPID2, packet_tpid(k->tags, 1), packet_tpid(was->tags, 1));
+	NUMBER(ETYPE, k->etype, was->etype);
+	if (CHANGED(LMAC, memcmp(e->lmac, b->ends.lmac, 6), 0))
+		gather_mac(g, PKT_LMAC, at, has, e->lmac);
+	if (CHANGED(RMAC, memcmp(e->rmac, b->ends.rmac, 6), 0))
+		gather_mac(g, PKT_RMAC, at, has, e->rmac);
+}
+
+static inline void add_host(struct bucket_maker *m, const uint8_t address[16], unsigned family)
+{
+	if (family == 6)
+		m->host6[m->nhost6++] = (host_number)get_be64(address) << 64 | get_be64(address + 8);
+	else if (family == 4)
+		m->host4[m->nhost4++] = get_be32(address);
+}
+
+/* The ends of a key that begins here. What is twice is removed later; a key that comes again and again is not added again. */
+static void add_hosts(struct bucket_maker *m, uint32_t bucket, uint32_t number, const struct before *b,
+		      const struct packet_key *k, const struct gather_ends *e)
+{
+	if (m->form.version == 2) {
+		if (m->key_seen[number] == bucket + 1)
+			return;
+		m->key_seen[number] = bucket + 1;
+	}
+	if (!b->key || k->family != b->key->family || memcmp(e->local, b->ends.local, 16))
+		add_host(m, e->local, k->family);
+	if (!b->key || k->family != b->key->family || memcmp(e->remote, b->ends.remote, 16))
+		add_host(m, e->remote, k->family);
+}
+
+/* Row `r` is not as the one before it. */
+static __attribute__((noinline)) void gather_change(struct bucket_maker *m, uint32_t bucket, struct before *b,
+						    uint32_t at, const struct row *r)
+{
+	static const struct packet_key none;
+	const struct packet_key *k = &m->flow.key[r->key];
+	struct gather *g = m->gather;
+	const uint64_t has = r->slow.has;
+
+	b->changed = at ? has ^ b->slow.has : ~0ull;
+	if (b->changed) {
+		g->run[g->runs++] = (struct gather_has){at, has};
+		g->any |= has;
+		g->all &= has;
+	}
+	gather_slow(g, b, at, &r->slow);
+	gather_marks(g, b, at, r);
+	if (!at || r->key != b->number || b->changed & ROW_KEY) {
+		struct gather_ends e = ends_of(k, m->flow.out[r->key]);
+
+		if (!at || r->key != b->number)
+			add_hosts(m, bucket, r->key, b, k, &e);
+		if (!at) {
+			b->key = &none;
+			b->ends = ends_of(&none, true);
+		}
+		gather_key(g, b, at, has, k, &e);
+		b->ends = e;
+		b->key = k;
+		b->number = r->key;
+	}
+	b->slow = r->slow;
+	b->marks = r->marks;
+}
+
+/* Addresses of the row's inner and quoted packets: few rows have any, so they are looked for. */
+static void gather_addresses(struct bucket_maker *m, uint32_t row)
+{
+	const struct flow_address *a = m->flow.address;
+	uint32_t n = m->flow.addresses, from = 0;
+
+	while (n) {
+		uint32_t half = n / 2;
+
+		if (a[from + half].row < row) {
+			from += half + 1;
+			n -= half + 1;
+		} else {
+			n = half;
+		}
+	}
+	for (; from < m->flow.addresses && a[from].row == row; from++)
+		add_host(m, a[from].address, a[from].family);
+}
+
+static __attribute__((noinline)) void gather_rare(struct bucket_maker *m, uint32_t at, uint32_t row)
+{
+	struct gather *g = m->gather;
+
+	for (uint32_t i = m->flow.first_rare[row]; i < m->flow.rares && m->flow.rare[i].row == row; i++) {
+		unsigned field = m->flow.rare[i].field;
+
+		m->rare[g->rares] = (struct gather_rare){at, i};
+		m->rare_field[g->rares++] = (uint16_t)field;
+		g->rare[field >> 6] |= 1ull << (field & 63);
+		g->rare_count[field]++;
+	}
+	if (m->flow.addresses)
+		gather_addresses(m, row);
+}
+
+/* Rare fields by field, each one's by place. */
+static void sort_rare(struct bucket_maker *m)
+{
+	struct gather *g = m->gather;
+	uint32_t next[PKT_FIELDS], sum = 0;
+
+	for (unsigned f = 0; f < PKT_FIELDS; f++) {
+		g->rare_first[f] = next[f] = sum;
+		sum += g->rare_count[f];
+	}
+	for (uint32_t i = 0; i < g->rares; i++)
+		m->rare_sorted[next[m->rare_field[i]]++] = m->rare[i];
+}
+
+static void gather_begin(struct bucket_maker *m, uint32_t n)
+{
+	struct gather *g = m->gather;
+
+	g->n = n;
+	g->any = 0;
+	g->all = ~0ull;
+	if (g->rares)
+		memset(g->rare_count, 0, sizeof(g->rare_count));
+	memset(g->rare, 0, sizeof(g->rare));
+	memset(g->count, 0, sizeof(g->count));
+	memset(g->bytes, 0, sizeof(g->bytes));
+	g->rares = g->runs = g->ranges = 0;
+	g->texts_len = 0;
+	m->nhost4 = m->nhost6 = 0;
+}
+
+/* The three words of row_slow, and key and marks in one. */
+struct glance {
+	uint64_t has, second, third;
+	uint32_t key_marks;
+};
+
+static inline struct glance glance_at(const struct row *r)
+{
+	struct glance s;
+
+	_Static_assert(offsetof(struct row, marks) == offsetof(struct row, key) + 2, "read as one number");
+	memcpy(&s, &r->slow, 24);
+	memcpy(&s.key_marks, &r->key, 4);
+	return s;
+}
+
+static inline void gather_dense(struct gather *g, uint32_t i, const struct row *r)
+{
+	uint64_t wall = (uint64_t)r->wall, ms = wall / 1000000;
+
+	g->ms[i] = (int64_t)ms;
+	g->ns[i] = (int32_t)(wall - ms * 1000000);
+	g->len[i] = (int32_t)r->len;
+	g->seq[i] = r->seq;
+	g->ack[i] = r->ack;
+	g->ltsval[i] = r->ltsval;
+	g->rtsval[i] = r->rtsval;
+	memcpy(&g->flags_win[i], &r->flags, 4);
+	memcpy(&g->ipid_csum[i], &r->ipid, 4);
+}
+
+void gather_bucket(struct bucket_maker *m, uint32_t bucket)
+{
+	uint32_t first, n = bucket_cut(m, bucket, &first), left = m->flow.rows - first;
+	const uint32_t *position = m->positions + first;
+	const struct row *row = m->flow.row;
+	struct gather *g = m->gather;
+	struct glance was = {0};
+	struct before before;
+
+	memset(&before, 0, sizeof(before));
+	gather_begin(m, n);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct row *r = &row[position[i]];
+		struct glance is = glance_at(r);
+
+		if (i + AHEAD < left)
+			__builtin_prefetch(&row[position[i + AHEAD]]);
+		gather_dense(g, i, r);
+		if (((is.has ^ was.has) | (is.second ^ was.second) | (is.third ^ was.third) |
+		     (is.key_marks ^ was.key_marks)) != 0 || !i)
+			gather_change(m, bucket, &before, i, r);
+		if (__builtin_expect(r->slow.rare, 0))
+			gather_rare(m, i, position[i]);
+		was = is;
+	}
+	if (g->rares)
+		sort_rare(m);
+}

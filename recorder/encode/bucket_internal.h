@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bucket_internal.h - what a bucket is between its steps. Internal to encode/bucket*.c.
+ *
+ *   bucket_plan      the batch's rows in flow order, and where they are cut                      bucket.c
+ *   gather_bucket    one bucket's rows to arrays (dense), lists of changes (slow, key), rare     bucket_gather.c
+ *   gather_columns   those to columns, with the smallest and largest value of each               bucket_columns.c
+ *   put_*            _id, control and meta around them                                           bucket_meta.c
+ *   bucket_command   many of them into a command's memory                                        bucket_command.c
+ */
+#ifndef XDP_RECORDER_ENCODE_BUCKET_INTERNAL_H
+#define XDP_RECORDER_ENCODE_BUCKET_INTERNAL_H
+
+#include "recorder/encode/bucket.h"
+#include "recorder/encode/column.h"
+#include "recorder/encode/command.h"
+#include "recorder/packet/text.h"
+
+#define BUCKET_MOST (BUCKET_PACKETS + BUCKET_PACKETS / 2)
+/*
+ * Elements of the arrays of a bucket: more than BUCKET_MOST and one, and such that 64 lists of 16-byte elements begin in 64
+ * different sets of the first cache (16 * 1516 is -5 lines, modulo 4096 bytes): only their beginnings are in use.
+ */
+#define GATHER_ROOM 1516u
+_Static_assert(GATHER_ROOM >= BUCKET_MOST + 8 && GATHER_ROOM <= COLUMN_MOST, "padded to 8 values, and a column at most");
+
+/* From place `at` on the rows have these bits. */
+struct gather_has {
+	uint32_t at;
+	uint64_t has;
+};
+
+/* A rare field of a row of this bucket. */
+struct gather_rare {
+	uint32_t at;
+	uint32_t number; /* in flow.rare */
+};
+
+/* What the smallest and largest value of a column become in control. */
+struct gather_range {
+	uint16_t field;
+	union {
+		int64_t number[2]; /* INT32, DOUBLE, DATE */
+		struct column_text text[2];
+	};
+};
+
+/* Ends of a key: what its columns hold. */
+struct gather_ends {
+	const uint8_t *local, *remote, *lmac, *rmac;
+	uint16_t lport, rport;
+	bool out;
+};
+
+/* One bucket, from its rows to its columns. Kept from bucket to bucket; lists and arrays are valid up to their counts. */
+struct gather {
+	uint32_t n;
+	uint64_t any, all;		/* of the rows' has: OR, AND */
+	uint64_t rare[PACKET_WORDS];	/* fields that are in the list of rare ones */
+	uint32_t rares, runs, ranges;
+	size_t texts_len;		/* used of `letters` */
+
+	int64_t ms[GATHER_ROOM];
+	int32_t ns[GATHER_ROOM], len[GATHER_ROOM];
+	uint32_t seq[GATHER_ROOM], ack[GATHER_ROOM], ltsval[GATHER_ROOM], rtsval[GATHER_ROOM];
+	uint32_t flags_win[GATHER_ROOM], ipid_csum[GATHER_ROOM]; /* two of 16 bits, the first in the lower half */
+	uint32_t column[GATHER_ROOM];	/* one of these halves, or the column that is carried */
+	uint64_t missing[(GATHER_ROOM + 63) / 64];
+	struct gather_has run[GATHER_ROOM];
+
+	uint32_t count[64], bytes[64]; /* events of each field; of texts also their bytes */
+	struct column_event number[64][GATHER_ROOM];
+	struct column_text text[64][GATHER_ROOM];
+	struct gather_range range[PKT_FIELDS];
+	/* The column of a rare field; behind each value a place without. */
+	union {
+		struct column_event rare_number[2 * GATHER_ROOM];
+		struct column_text rare_text[2 * GATHER_ROOM];
+	};
+	uint32_t rare_count[PKT_FIELDS], rare_first[PKT_FIELDS];
+	char letters[GATHER_ROOM * (4 * TEXT_ADDRESS_MAX + FIELD_TEXT_MAX)];
+};
+
+typedef unsigned __int128 host_number;
+
+struct bucket_maker {
+	struct flow_maker *flows;
+	struct flow flow;
+	const struct batch *batch;
+	const struct ends_table *ends;
+	struct bucket_form form;
+	uint32_t buckets;
+	uint64_t base_s;	   /* control.min.ts of all buckets, seconds */
+	size_t iface, sensor;	   /* bytes of the names */
+	const uint32_t *positions; /* [flow.rows]: the buckets' one behind the other */
+	uint32_t *sorted;	   /* version 2: those of each bucket by time */
+	struct gather *gather;
+	/* Of this plan's size: rare fields as they come and by field; addresses of either family, room to sort. */
+	struct gather_rare *rare, *rare_sorted;
+	uint16_t *rare_field;
+	host_number *host4, *host6, *host_room;
+	uint32_t nhost4, nhost6;
+	uint32_t *key_seen; /* [FLOW_MOST]: the last bucket whose hosts have the key's, plus 1. Version 2 */
+	size_t rare_cap, host_cap, sorted_cap;
+	struct command_buffer one; /* bucket_encode */
+};
+
+/* Positions [*first, *first + the number returned) of maker->positions are the bucket's. */
+uint32_t bucket_cut(const struct bucket_maker *maker, uint32_t bucket, uint32_t *first);
+
+/* Rows of a bucket to arrays and lists; hosts to maker->host4 and host6 (not yet sorted). */
+void gather_bucket(struct bucket_maker *maker, uint32_t bucket);
+
+/* Bytes that gather_columns may touch. */
+size_t gather_bound(const struct bucket_maker *maker);
+/* Writes the elements of `data`, fills gather->range; the byte behind them. */
+uint8_t *gather_columns(struct bucket_maker *maker, uint8_t *w);
+
+/* _id, control, meta and the head of data: bytes at most, after the gather; and they, once the columns are written. */
+size_t bucket_head_bound(const struct bucket_maker *maker);
+uint8_t *bucket_head(struct bucket_maker *maker, uint8_t *w, const uint8_t id[BUCKET_ID_LEN]);
+
+/* A whole bucket document behind command->len + `behind`. Its length, or -errno; the room is reserved with `more` behind it. */
+int64_t bucket_put(struct bucket_maker *maker, struct command_buffer *command, size_t behind, size_t more, uint32_t bucket);
+
+/* Sorts and removes what is twice; `bytes` of the numbers count (their lowest). Gives the number left. */
+uint32_t hosts_sort(host_number *hosts, host_number *room, uint32_t n, unsigned bytes);
+
+#endif

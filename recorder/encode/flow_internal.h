@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* flow_internal.h - what the sources of flow share: the maker's memory. */
+#ifndef XDP_RECORDER_ENCODE_FLOW_INTERNAL_H
+#define XDP_RECORDER_ENCODE_FLOW_INTERNAL_H
+
+#include "recorder/encode/flow.h"
+
+/* Texts of rare fields stay where they are while the list grows: blocks, not one array. */
+struct flow_texts {
+	struct flow_texts *next;
+	char bytes[65536 - sizeof(void *)];
+};
+
+/*
+ * A key as a string of bytes whose order is the order of the keys: family, local end, remote end (4, 16 or, without
+ * addresses, 6 bytes each: MACs), protocol, ports, direction; then the rest, so that different keys are never equal.
+ */
+#define SORT_BYTES 6u /* compared at once, beside the key's 16-bit number */
+#define SORT_STEPS 10u
+struct sort_text {
+	uint8_t bytes[64]; /* the last two steps' loads end within */
+};
+_Static_assert(1 + 2 * 16 + 26 <= SORT_BYTES * SORT_STEPS && SORT_BYTES * (SORT_STEPS - 1) + 8 <= 64,
+	       "a key's text is as long as its longest form");
+
+struct flow_maker {
+	uint64_t seed[8];
+	void *memory; /* all arrays of `cap` members below */
+	uint32_t cap;
+	struct row *row;
+	struct packet_key *key;
+	struct sort_text *text; /* [keys] */
+	uint64_t *sort, *spare; /* [keys]: SORT_BYTES bytes of the text, number of the key */
+	uint32_t *order, *first_rare;
+	uint32_t *hash;	  /* [keys] */
+	uint32_t *start;  /* [keys]: packets of the key, then where the next of them belongs */
+	uint16_t *number; /* [rows]: row.key once more: the scatter reads nothing else */
+	uint8_t *out;
+
+	uint32_t *table; /* open addressing; 0: free, else upper half of the hash, never 0, and the key's number */
+	uint32_t table_cap, mask;
+	uint32_t keys; /* of this batch; at its begin, of the last one */
+
+	struct flow_rare *rare;
+	uint32_t rares, rares_cap;
+	struct flow_address *address;
+	uint32_t addresses, addresses_cap;
+	struct flow_texts *texts, *text_block; /* the first, that which is being filled */
+	size_t text_used;
+};
+
+/* flow_rows.c: the fields of packet `row` that its row cannot hold, and its further addresses. 0 or -ENOMEM. */
+int flow_add_rare(struct flow_maker *m, struct packet *p, uint32_t row, bool out);
+
+/* flow_order.c: fills m->order[rows] from m->number, key and out. */
+void flow_order(struct flow_maker *m, uint32_t rows);
+
+#endif
