@@ -11,6 +11,8 @@
 #include "recorder/core/log.h"
 
 #define MAGIC "xdprecJ"
+#define SALT_SHIFT 4
+_Static_assert(JOURNAL_SALTS == 1u << (8 - SALT_SHIFT), "the salt has the upper bits of the flags");
 
 /* In front of everything that is kept twice. `sum` covers what follows it and seq. */
 struct stamp {
@@ -342,6 +344,9 @@ void journal_write_recipe(struct journal *j, int index, const struct batch *batc
 		.version = batch->version,
 		.pair = batch->pair,
 		.nranges = batch->nranges,
+		.span_s = batch->span_s,
+		.form = batch->form,
+		.flags = (uint8_t)((batch->open ? JOURNAL_OPEN : 0) | (batch->raw ? JOURNAL_RAW : 0) | batch->salt << SALT_SHIFT),
 	};
 	memcpy(s->recipe.digest, batch->digest, DIGEST_LEN);
 	memcpy(s->recipe.previous, batch->previous, DIGEST_LEN);
@@ -370,6 +375,55 @@ enum journal_state journal_read_recipe(const struct journal *j, int index, struc
 	    s->sum != slot_sum(s))
 		return JOURNAL_FREE;
 	*recipe = s->recipe;
+	if (recipe->mode == JOURNAL_DOCUMENTS) { /* who knew nothing else left these bytes as they were */
+		recipe->span_s = 0;
+		recipe->form = recipe->flags = 0;
+	}
 	*ranges = s->ranges;
 	return (enum journal_state)state;
+}
+
+unsigned journal_salt(const struct journal_recipe *recipe)
+{
+	return recipe->flags >> SALT_SHIFT;
+}
+
+static uint64_t records_of(const struct journal_left *left)
+{
+	uint64_t records = 0;
+
+	for (uint32_t i = 0; i < left->recipe.nranges; i++)
+		records += left->ranges[i].records;
+	return records;
+}
+
+/* Done, else the larger; of the same records the one made later: with the next salt. */
+static int compare_left(const void *a, const void *b)
+{
+	const struct journal_left *x = a, *y = b;
+	uint64_t x_records = records_of(x), y_records = records_of(y);
+
+	if (x->recipe.number != y->recipe.number)
+		return x->recipe.number < y->recipe.number ? -1 : 1;
+	if (x->state != y->state)
+		return x->state < y->state ? -1 : 1;
+	if (x_records != y_records)
+		return x_records < y_records ? -1 : 1;
+	return (int)x->recipe.flags - (int)y->recipe.flags;
+}
+_Static_assert(JOURNAL_VALID < JOURNAL_DONE, "compare_left goes by the order");
+
+unsigned journal_left(const struct journal *j, struct journal_left left[JOURNAL_RECIPES])
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < (int)JOURNAL_RECIPES; i++) {
+		left[n] = (struct journal_left){.index = i};
+		left[n].state = journal_read_recipe(j, i, &left[n].recipe, &left[n].ranges);
+		n += left[n].state != JOURNAL_FREE;
+	}
+	qsort(left, n, sizeof(*left), compare_left);
+	for (unsigned i = 0; i + 1 < n; i++)
+		left[i].smaller = left[i].recipe.number == left[i + 1].recipe.number;
+	return n;
 }

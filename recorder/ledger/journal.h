@@ -16,6 +16,7 @@
 #ifndef XDP_RECORDER_LEDGER_JOURNAL_H
 #define XDP_RECORDER_LEDGER_JOURNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -87,6 +88,7 @@ struct journal_recipe {
 };
 #define JOURNAL_OPEN 1u /* a revision of an open batch; of several with one number, that with the most records counts */
 #define JOURNAL_RAW 2u
+#define JOURNAL_SALTS 16u
 _Static_assert(sizeof(struct journal_recipe) == 16 + 16 + 64 + 8, "as in journals of earlier versions");
 
 /* Index of a free recipe, or -ENOSPC. */
@@ -98,5 +100,19 @@ void journal_free(struct journal *journal, int index);
 /* State of recipe `index`; JOURNAL_FREE as well when it is torn. `ranges` points into the journal. */
 enum journal_state journal_read_recipe(const struct journal *journal, int index, struct journal_recipe *recipe,
 				       const struct batch_range **ranges);
+
+unsigned journal_salt(const struct journal_recipe *recipe);
+
+/* A recipe that a former process left. */
+struct journal_left {
+	int index;
+	enum journal_state state; /* VALID or DONE */
+	struct journal_recipe recipe;
+	const struct batch_range *ranges; /* in the journal */
+	bool smaller; /* a revision of an open batch of which there is a larger one: to be freed */
+};
+
+/* All of them, ascending by number, of equal numbers the one that counts last. Returns how many. */
+unsigned journal_left(const struct journal *journal, struct journal_left left[JOURNAL_RECIPES]);
 
 #endif

@@ -207,17 +207,30 @@ static void row_settled(struct put *put)
 	book_rows(put->drainer);
 }
 
-/* Up to which boot time every record of this side is settled, ns. */
+/* Where the ring's first record stands that is not stored: its tail, or behind what the open batch has acknowledged. */
+static uint64_t stored_to(const struct ring *ring, const struct batch *acknowledged)
+{
+	for (unsigned i = 0; acknowledged && i < acknowledged->nranges; i++) {
+		const struct batch_range *range = &acknowledged->ranges[i];
+
+		if (range->side == ring->side && range->cpu == ring->cpu)
+			return range->to;
+	}
+	return ring_tail(ring);
+}
+
+/* Up to which boot time every record of this side is stored, ns. */
 static uint64_t settled_until(const struct lane *lane, unsigned side)
 {
+	const struct batch *acknowledged = pipeline_acknowledged(lane);
 	uint64_t until = lane->drainer->horizon;
 
 	for (unsigned i = 0; i < lane->nrings; i++) {
 		const struct ring *ring = &lane->rings[i];
-		uint64_t tail = ring_tail(ring);
+		uint64_t at = stored_to(ring, acknowledged);
 
-		if (ring->side == side && tail < lane->horizon_head[i] && ring_record(ring, tail)->time < until)
-			until = ring_record(ring, tail)->time;
+		if (ring->side == side && at < lane->horizon_head[i] && ring_record(ring, at)->time < until)
+			until = ring_record(ring, at)->time;
 	}
 	return until;
 }

@@ -60,7 +60,7 @@ static void append_totals(bson_t *to, const struct lane *lane)
 	bson_append_document_begin(to, "totals", -1, &totals);
 	append_count(&totals, "seen", t[REC_SEEN]);
 	append_count(&totals, "published", t[REC_PUBLISHED]);
-	append_count(&totals, "stored", lane->stored);
+	append_count(&totals, "stored", pipeline_stored(lane));
 	append_count(&totals, "filtered", sum2(t[REC_FILTERED_OWN], t[REC_FILTERED_EXPR]));
 	append_count(&totals, "blocked", t[REC_BLOCKED]);
 	append_count(&totals, "summarised", sum2(t[REC_SUMMARISED_FLOW], t[REC_SUMMARISED_PREFIX]));

@@ -50,7 +50,7 @@ static void check_count(struct drainer *d)
 	uint64_t stored = 0; /* by this process */
 
 	for (unsigned i = 0; i < d->nlanes; i++)
-		stored += d->lanes[i].stored.packets - d->lanes[i].stored_before;
+		stored += pipeline_stored(&d->lanes[i]).packets - d->lanes[i].stored_before;
 	if (!d->settings->count || d->enough_sent || stored < d->settings->count)
 		return;
 	d->enough_sent = true;
@@ -250,7 +250,7 @@ void drainer_summary(const struct drainer *d, struct link_summary *summary)
 				summary->term[t].bytes += side[t].bytes;
 			}
 		}
-		summary->stored += lane->stored.packets;
+		summary->stored += pipeline_stored(lane).packets;
 		if (!pipeline_idle(lane))
 			summary->complete = 0;
 	}

@@ -4,7 +4,7 @@
  *
  *   drainer.c   life: start, ticks, signals of the keeper, the end
  *   lane.c      one capture's memory: maps, rings, journal, takeover
- *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled
+ *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled; open.c takeover.c
  *   book.c      the small documents: balance rows at each horizon, events
  *   upstream.c  database and file: opening, the coming days, what they say
  *   addresses.c which addresses are ours
@@ -50,8 +50,13 @@ struct flight {
 	struct lane *lane;
 	struct flight *next;
 	struct batch *batch;
+	struct batch *held; /* of an open batch: the acknowledged revision, until its larger self is */
 	struct sink_job *job;
+	uint64_t sent; /* boot ns: when this revision was cut */
 	bool lingering;
+	bool ordered; /* and has its digest */
+	bool chained; /* its digest is in the lane's chain */
+	bool rewrite; /* what its recipe says is not what is to be sent: written anew first */
 	int recipe; /* index in the journal, -1: not written yet */
 	enum flight_state state;
 	int error; /* of preparing, -errno */
@@ -196,6 +201,9 @@ bool pipeline_take_over(struct lane *lane); /* recipes of the former process; fa
 bool pipeline_idle(const struct lane *lane); /* nothing to cut, nothing on its way */
 void pipeline_drop(struct lane *lane);       /* forgets what is on its way; no worker may have any of it */
 void pipeline_resume(struct drainer *d);    /* the sink became ready */
+struct rec_count pipeline_stored(const struct lane *lane); /* since the capture began, open batches included */
+/* The revision of the lane's open batch that is stored, when everything before it is settled; NULL: none. */
+const struct batch *pipeline_acknowledged(const struct lane *lane);
 
 /* book.c */
 void book_horizon(struct drainer *d);  /* asks for one; its rows follow */

@@ -7,7 +7,8 @@
  *                                                                       +---+ WAITING (the sink says when)
  *
  * The recipe is valid before the first byte is sent, and is freed after the indexes have moved: whatever a kill -9 leaves
- * behind is either not sent, or in a recipe. Both recipes and indexes move in number order.
+ * behind is either not sent, or in a recipe. Both recipes and indexes move in number order. A batch that stays open (open.c)
+ * is always the last of its lane: nothing is cut behind it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,10 +17,14 @@
 #include "recorder/core/log.h"
 #include "recorder/encode/document.h"
 #include "recorder/ledger/canonical.h"
-#include "recorder/process/drainer.h"
+#include "recorder/process/pipeline_internal.h"
 
-/* Bytes of ring that make a full batch: a UDP packet takes 80, most take more. */
-#define RECORD_TYPICAL 96u
+/* Where --batch-packets and --batch-age say nothing. */
+#define DOCUMENTS_BATCH 4096u
+#define BUCKETS_BATCH 65536u
+#define DOCUMENTS_AGE_MS 200u
+#define BUCKETS_AGE_MS 2000u
+#define SLOW_PACKETS 100u /* fewer after DOCUMENTS_AGE_MS are slow traffic: they are sent, and their batch stays open */
 #define BUSY_MS 2u
 #define BUSY_MAX_MS 20u
 
@@ -28,7 +33,7 @@ static void write_start(struct flight *flight);
 
 /* ---- flights ------------------------------------------------------------------------------------------------ */
 
-static struct flight *flight_new(struct lane *lane, struct batch *batch)
+struct flight *flight_new(struct lane *lane, struct batch *batch)
 {
 	struct flight *flight = calloc(1, sizeof(*flight));
 
@@ -73,6 +78,7 @@ static void flight_pop(struct lane *lane)
 	if (flight->job)
 		lane->drainer->sink->job_free(lane->drainer->sink, flight->job);
 	batch_free(flight->batch);
+	open_free(flight);
 	uv_close((uv_handle_t *)&flight->again, flight_closed);
 }
 
@@ -83,18 +89,24 @@ static void prepare_work(uv_work_t *work)
 	struct flight *flight = work->data;
 	struct sink *sink = flight->lane->drainer->sink;
 
-	flight->error = canonical_order(flight->batch);
-	if (!flight->error)
+	/* A batch that is sent once more, closed or under another salt, has both already. */
+	flight->error = flight->ordered ? 0 : canonical_order(flight->batch);
+	if (!flight->error && !flight->ordered)
 		flight->error = canonical_digest(flight->batch);
+	flight->ordered = !flight->error;
 	if (!flight->error)
 		flight->error = sink->encode(sink, flight->batch, &flight->job);
 }
 
-static void prepare_start(struct flight *flight);
-
 static void prepare_again(uv_timer_t *timer)
 {
-	prepare_start(timer->data);
+	flight_prepare(timer->data);
+}
+
+void flight_prepare_later(struct flight *flight, unsigned ms)
+{
+	flight->state = FLIGHT_PREPARING;
+	uv_timer_start(&flight->again, prepare_again, ms, 0);
 }
 
 static void prepare_done(uv_work_t *work, int status)
@@ -109,7 +121,7 @@ static void prepare_done(uv_work_t *work, int status)
 		log_limited(&limit, 5, LOG_ERROR, "%s: batch %llu cannot be prepared: %s; trying again",
 			    flight->lane->info.iface, (unsigned long long)flight->batch->number,
 			    strerror(-flight->error));
-		uv_timer_start(&flight->again, prepare_again, 200, 0);
+		flight_prepare_later(flight, 200);
 	} else {
 		flight->state = FLIGHT_PREPARED;
 		sequence(flight->lane);
@@ -117,7 +129,7 @@ static void prepare_done(uv_work_t *work, int status)
 	drainer_check_end(d);
 }
 
-static void prepare_start(struct flight *flight)
+void flight_prepare(struct flight *flight)
 {
 	flight->state = FLIGHT_PREPARING;
 	flight->lane->drainer->working++;
@@ -135,8 +147,7 @@ static void write_work(uv_work_t *work)
 	flight->outcome = sink->write(sink, flight->job, &flight->report);
 }
 
-/* Moves the consumer indexes behind these ranges. Doing it again changes nothing. */
-static void settle_ranges(struct lane *lane, const struct batch_range *ranges, unsigned n)
+void lane_settle_ranges(struct lane *lane, const struct batch_range *ranges, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		struct ring *ring = cut_ring_of(lane->rings, lane->nrings, &ranges[i]);
@@ -153,7 +164,7 @@ static void settle_ranges(struct lane *lane, const struct batch_range *ranges, u
  * The settled prefix, in number order: the chain first, then the consumer indexes, then the recipe is freed. Killed in between,
  * the next process finds a recipe that the chain has passed, and moves the indexes once more.
  */
-static void settle_prefix(struct lane *lane)
+void lane_settle_prefix(struct lane *lane)
 {
 	while (lane->first && lane->first->state == FLIGHT_SETTLED) {
 		struct flight *flight = lane->first;
@@ -162,7 +173,7 @@ static void settle_prefix(struct lane *lane)
 		lane->stored.packets += batch->nrecords;
 		lane->stored.bytes += batch->bytes;
 		journal_set_chain(lane->journal, batch->number, batch->digest, &lane->stored);
-		settle_ranges(lane, batch->ranges, batch->nranges);
+		lane_settle_ranges(lane, batch->ranges, batch->nranges);
 		journal_free(lane->journal, flight->recipe);
 		lane->settled_batches++;
 		flight_pop(lane);
@@ -186,12 +197,17 @@ static void write_done(uv_work_t *work, int status)
 
 	(void)status;
 	d->working--;
-	drainer_report(d, &flight->report, flight->outcome == SINK_SETTLED, true);
+	if (flight->outcome != SINK_CLASH)
+		drainer_report(d, &flight->report, flight->outcome == SINK_SETTLED, true);
 	switch (flight->outcome) {
 	case SINK_SETTLED:
+		if (flight->batch->open) {
+			open_acknowledged(flight);
+			break;
+		}
 		flight->state = FLIGHT_SETTLED;
 		journal_mark_done(lane->journal, flight->recipe);
-		settle_prefix(lane);
+		lane_settle_prefix(lane);
 		break;
 	case SINK_AGAIN:
 		flight->state = FLIGHT_WAITING;
@@ -201,6 +217,9 @@ static void write_done(uv_work_t *work, int status)
 		break;
 	case SINK_ENDED:
 		flight->state = FLIGHT_HELD;
+		break;
+	case SINK_CLASH:
+		open_clash(flight);
 		break;
 	}
 	pipeline_tick(d);
@@ -214,59 +233,126 @@ static void write_start(struct flight *flight)
 	uv_queue_work(&flight->lane->drainer->loop, &flight->work, write_work, write_done);
 }
 
+bool flight_write_recipe(struct flight *flight)
+{
+	struct lane *lane = flight->lane;
+	struct batch *batch = flight->batch;
+	int index = journal_free_recipe(lane->journal);
+
+	if (index < 0) /* cannot be: there are more recipes than flights */
+		return false;
+	if (flight->recipe < 0)
+		memcpy(batch->previous, lane->chain, DIGEST_LEN);
+	if (!flight->chained)
+		memcpy(lane->chain, batch->digest, DIGEST_LEN);
+	flight->chained = true;
+	journal_write_recipe(lane->journal, index, batch);
+	if (flight->recipe >= 0)
+		journal_free(lane->journal, flight->recipe);
+	flight->recipe = index;
+	flight->rewrite = false;
+	return true;
+}
+
 /* Recipes are written in number order, because each holds the digest of the one before. */
 static void sequence(struct lane *lane)
 {
 	if (!lane->drainer->sink_ready)
 		return;
 	for (struct flight *flight = lane->first; flight; flight = flight->next) {
-		if (flight->state == FLIGHT_PREPARING)
+		if (flight->state == FLIGHT_PREPARING && !flight->chained)
 			return;
 		if (flight->state != FLIGHT_PREPARED)
 			continue;
-		if (flight->recipe < 0) {
-			int index = journal_free_recipe(lane->journal);
-
-			if (index < 0) /* cannot be: there are more recipes than flights */
-				return;
-			memcpy(flight->batch->previous, lane->chain, DIGEST_LEN);
-			memcpy(lane->chain, flight->batch->digest, DIGEST_LEN);
-			journal_write_recipe(lane->journal, index, flight->batch);
-			flight->recipe = index;
-		}
+		if ((flight->recipe < 0 || flight->rewrite) && !flight_write_recipe(flight))
+			return;
 		write_start(flight);
 	}
 }
 
 /* ---- cut ------------------------------------------------------------------------------------------------------ */
 
-static bool cut_now(const struct lane *lane, uint64_t pending, uint64_t oldest, uint64_t now)
+static uint64_t batch_most(const struct settings *s, const struct sink_storage *storage)
+{
+	return s->batch_packets ? s->batch_packets : storage->mode == JOURNAL_BUCKETS ? BUCKETS_BATCH : DOCUMENTS_BATCH;
+}
+
+static uint64_t batch_age_ns(const struct settings *s, const struct sink_storage *storage, uint64_t pending)
+{
+	bool slow = storage->replace && pending < SLOW_PACKETS * RECORD_TYPICAL;
+	uint64_t ms = s->batch_age_ms		       ? s->batch_age_ms
+		      : storage->mode != JOURNAL_BUCKETS || slow ? DOCUMENTS_AGE_MS
+							 : BUCKETS_AGE_MS;
+
+	return ms * 1000000;
+}
+
+void lane_storage(struct lane *lane, uint32_t day, struct sink_storage *storage)
+{
+	struct sink *sink = lane->drainer->sink;
+
+	*storage = (struct sink_storage){.mode = JOURNAL_DOCUMENTS};
+	if (sink->storage)
+		sink->storage(sink, day, storage);
+}
+
+bool lane_quarter(const struct lane *lane)
+{
+	for (unsigned i = 0; i < lane->nrings; i++)
+		if (ring_end(&lane->rings[i]) - ring_tail(&lane->rings[i]) >= lane->info.ring_size / 4)
+			return true;
+	return false;
+}
+
+/* The same of what is not yet cut: with small rings a full batch would never be there. */
+static bool quarter_pending(const struct lane *lane)
+{
+	for (unsigned i = 0; i < lane->nrings; i++)
+		if (ring_end(&lane->rings[i]) - lane->rings[i].next >= lane->info.ring_size / 4)
+			return true;
+	return false;
+}
+
+/* When what is pending is to be cut at the latest, boot ns; 0: now. */
+static uint64_t cut_due(const struct lane *lane, const struct sink_storage *storage, uint64_t pending, uint64_t oldest)
 {
 	const struct settings *s = lane->drainer->settings;
+	struct clock_pair pair = lane_pair_at(lane, oldest);
+	const struct batch first = {.pair = pair, .span_s = storage->span_s, .first_boot = oldest};
+	uint64_t due, end;
 
-	return pending >= s->batch_packets * RECORD_TYPICAL || lane->drainer->state == DRAINER_ENDING ||
-	       now >= oldest + s->batch_age_ms * 1000000;
+	if (pending >= batch_most(s, storage) * RECORD_TYPICAL || quarter_pending(lane) ||
+	    lane->drainer->state == DRAINER_ENDING)
+		return 0;
+	due = oldest + batch_age_ns(s, storage, pending);
+	if (storage->mode != JOURNAL_BUCKETS)
+		return due;
+	end = (uint64_t)(batch_end(&first) - clock_pair_offset(&pair));
+	return end < due ? end : due;
 }
 
-/* Workers and recipes are both bounded. */
+/* Workers and recipes are both bounded; a recipe is written anew before the former is freed. */
 static bool may_cut(const struct lane *lane)
 {
-	return lane->flights - lane->lingering < lane->drainer->settings->in_flight && lane->flights < JOURNAL_RECIPES;
+	return lane->flights - lane->lingering < lane->drainer->settings->in_flight && lane->flights < JOURNAL_RECIPES - 1;
 }
 
-static bool cut_one(struct lane *lane)
+static bool cut_one(struct lane *lane, const struct sink_storage *storage)
 {
 	const struct clock_pair *pairs;
 	unsigned npairs = journal_pairs(lane->journal, &pairs);
-	struct batch *batch = cut_batch(&lane->source, lane->rings, lane->nrings, pairs, npairs,
-					(uint32_t)lane->drainer->settings->batch_packets);
+	struct batch *batch = cut_batch(&lane->source, lane->rings, lane->nrings, pairs, npairs, storage->span_s,
+					(uint32_t)batch_most(lane->drainer->settings, storage));
 	struct flight *flight;
 
 	if (!batch)
 		return false;
 	batch->number = lane->next_number;
-	batch->mode = JOURNAL_DOCUMENTS;
+	batch->mode = storage->mode;
 	batch->version = ENCODE_VERSION;
+	batch->form = storage->form;
+	batch->raw = storage->raw;
+	batch->open = open_fits(lane, batch, storage);
 	flight = flight_new(lane, batch);
 	if (!flight) {
 		/* Nothing is lost: the ranges are given back and cut again at the next tick. */
@@ -276,7 +362,8 @@ static bool cut_one(struct lane *lane)
 		return false;
 	}
 	lane->next_number++;
-	prepare_start(flight);
+	flight->sent = clock_boot_ns();
+	flight_prepare(flight);
 	return true;
 }
 
@@ -304,32 +391,50 @@ static bool arm(struct lane *lane)
 	return cut_pending(lane->rings, lane->nrings, &oldest) == 0;
 }
 
+/* Cuts what is due. Boot time of the next look; UINT64_MAX: something that lands, or the bell, ticks again. */
+static uint64_t tick_lane(struct lane *lane, uint64_t now)
+{
+	const struct clock_pair *pairs;
+	unsigned npairs = journal_pairs(lane->journal, &pairs);
+	uint64_t due = 0;
+
+	note_peak(lane);
+	for (;;) {
+		struct flight *open = open_of(lane);
+		struct sink_storage storage;
+		uint64_t oldest, pending;
+
+		if (open) {
+			due = open_look(open, now);
+			/* With nothing pending the bell says when more comes, and the backstop looks at the span's end. */
+			if (open_of(lane))
+				return cut_pending(lane->rings, lane->nrings, &oldest) ? due : arm(lane) ? UINT64_MAX : now;
+		}
+		pending = cut_pending(lane->rings, lane->nrings, &oldest);
+		if (!may_cut(lane))
+			return UINT64_MAX;
+		if (!pending)
+			return arm(lane) ? UINT64_MAX : now;
+		lane_storage(lane, cut_day(lane->rings, lane->nrings, pairs, npairs), &storage);
+		due = cut_due(lane, &storage, pending, oldest);
+		if (due > now || !cut_one(lane, &storage))
+			return due > now ? due : now;
+	}
+}
+
 void pipeline_tick(struct drainer *d)
 {
-	uint64_t now = clock_boot_ns(), wait = UINT64_MAX;
+	uint64_t now = clock_boot_ns(), due = UINT64_MAX, wait;
 
 	if (d->state == DRAINER_STARTING || d->state == DRAINER_CLOSING || !d->sink_ready)
 		return;
 	for (unsigned i = 0; i < d->nlanes; i++) {
-		struct lane *lane = &d->lanes[i];
-		uint64_t oldest, pending = cut_pending(lane->rings, lane->nrings, &oldest);
+		uint64_t lane_due = tick_lane(&d->lanes[i], now);
 
-		note_peak(lane);
-		while (pending && may_cut(lane) && cut_now(lane, pending, oldest, now) &&
-		       cut_one(lane))
-			pending = cut_pending(lane->rings, lane->nrings, &oldest);
-		if (!may_cut(lane))
-			continue; /* a flight that lands ticks again */
-		if (pending) {
-			uint64_t due = oldest + d->settings->batch_age_ms * 1000000;
-			uint64_t ms = due > now ? (due - now) / 1000000 : 0;
-
-			wait = ms < wait ? ms : wait;
-		} else if (!arm(lane)) {
-			wait = BUSY_MS;
-		}
+		due = lane_due < due ? lane_due : due;
 	}
-	if (wait == UINT64_MAX)
+	wait = due > now ? (due - now) / 1000000 : 0;
+	if (due == UINT64_MAX)
 		uv_timer_stop(&d->busy);
 	else
 		uv_timer_start(&d->busy, busy_again, wait < BUSY_MS ? BUSY_MS : wait > BUSY_MAX_MS ? BUSY_MAX_MS : wait,
@@ -356,90 +461,24 @@ void pipeline_drop(struct lane *lane)
 		flight_pop(lane);
 }
 
-/* ---- takeover ------------------------------------------------------------------------------------------------- */
-
-struct left {
-	int index;
-	enum journal_state state;
-	struct journal_recipe recipe;
-	const struct batch_range *ranges;
-};
-
-static int compare_left(const void *a, const void *b)
+/* What an open batch has acknowledged counts, though its number is not settled yet. */
+struct rec_count pipeline_stored(const struct lane *lane)
 {
-	const struct left *x = a, *y = b;
+	const struct batch *batch = pipeline_acknowledged(lane);
+	struct rec_count stored = lane->stored;
 
-	return x->recipe.number < y->recipe.number ? -1 : x->recipe.number > y->recipe.number;
+	if (batch) {
+		stored.packets += batch->nrecords;
+		stored.bytes += batch->bytes;
+	}
+	return stored;
 }
 
-/* Forms the batch of a recipe again; the rings still hold it, because its indexes have not moved. */
-static bool take_over_one(struct lane *lane, const struct left *left)
+const struct batch *pipeline_acknowledged(const struct lane *lane)
 {
-	const struct journal_recipe *r = &left->recipe;
-	struct batch *batch = cut_again(&lane->source, lane->rings, lane->nrings, left->ranges, r->nranges, &r->pair);
-	struct flight *flight;
+	const struct flight *last = lane->last;
 
-	if (!batch && errno != EBADMSG)
-		return false;
-	if (!batch) {
-		log_error("%s: the recipe of batch %llu does not fit its rings: its packets may be missing",
-			  lane->info.iface, (unsigned long long)r->number);
-		book_event(lane->drainer, lane, "recipe-damaged", "a recipe did not fit its rings", NULL);
-		journal_free(lane->journal, left->index);
-		lane->next_number = r->number + 1; /* it may have been used */
-		return true;
-	}
-	batch->number = r->number;
-	batch->mode = r->mode;
-	batch->version = r->version;
-	batch->attempted = 1;
-	memcpy(batch->digest, r->digest, DIGEST_LEN);
-	memcpy(batch->previous, r->previous, DIGEST_LEN);
-	memcpy(lane->chain, r->digest, DIGEST_LEN);
-	flight = flight_new(lane, batch);
-	if (!flight) {
-		batch_free(batch);
-		return false;
-	}
-	flight->recipe = left->index;
-	for (unsigned i = 0; i < batch->nranges; i++) /* cut_again has found each of them */
-		cut_ring_of(lane->rings, lane->nrings, &batch->ranges[i])->next = batch->ranges[i].to;
-	lane->next_number = r->number + 1;
-	if (left->state == JOURNAL_DONE)
-		flight->state = FLIGHT_SETTLED;
-	else
-		prepare_start(flight);
-	return true;
-}
-
-bool pipeline_take_over(struct lane *lane)
-{
-	struct left left[JOURNAL_RECIPES];
-	uint64_t chain = journal_chain(lane->journal, lane->chain, &lane->stored);
-	unsigned n = 0, taken = 0;
-
-	lane->next_number = chain + 1;
-	lane->stored_before = lane->stored.packets;
-	for (int i = 0; i < (int)JOURNAL_RECIPES; i++) {
-		left[n].index = i;
-		left[n].state = journal_read_recipe(lane->journal, i, &left[n].recipe, &left[n].ranges);
-		if (left[n].state != JOURNAL_FREE && left[n].recipe.number > chain) {
-			n++;
-			continue;
-		}
-		if (left[n].state != JOURNAL_FREE)
-			settle_ranges(lane, left[n].ranges, left[n].recipe.nranges);
-		journal_free(lane->journal, i); /* settled; or torn, so never sent */
-	}
-	qsort(left, n, sizeof(*left), compare_left);
-	for (unsigned i = 0; i < n; i++) {
-		taken += left[i].state == JOURNAL_VALID;
-		if (!take_over_one(lane, &left[i]))
-			return false;
-	}
-	settle_prefix(lane);
-	if (taken)
-		log_info("%s: %u batches of the former process may have been sent: they are read back first",
-			 lane->info.iface, taken);
-	return true;
+	if (!last || last != lane->first)
+		return NULL;
+	return last->held ? last->held : last->state == FLIGHT_OPEN || last->batch->there ? last->batch : NULL;
 }

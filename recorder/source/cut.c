@@ -36,14 +36,70 @@ static uint64_t saturating_boot(int64_t wall, const struct clock_pair *pair)
 	return boot < 0 ? 0 : (uint64_t)boot;
 }
 
-/* The day of `time` under `pair`, as boot times. */
-static struct window day_window(uint64_t time, const struct clock_pair *pair, uint32_t *day)
+/* First ns of the span that `wall` is in; spans are multiples since 1970, before it too. */
+static int64_t span_start(int64_t wall, uint32_t span_s)
 {
-	*day = clock_day((int64_t)time + clock_pair_offset(pair));
-	return (struct window){
-		.from = saturating_boot(clock_day_start(*day), pair),
-		.until = saturating_boot(clock_day_start(clock_next_day(*day)), pair),
-	};
+	int64_t span = (int64_t)span_s * (int64_t)NS_PER_SEC, rest = wall % span;
+
+	return wall - rest - (rest < 0 ? span : 0);
+}
+
+/* Wall times [*from, *until) of the span, or of the day, that `wall` is in. */
+static void wall_window(int64_t wall, uint32_t span_s, int64_t *from, int64_t *until)
+{
+	uint32_t day = clock_day(wall);
+
+	*from = clock_day_start(day);
+	*until = clock_day_start(clock_next_day(day));
+	if (!span_s)
+		return;
+	wall = span_start(wall, span_s);
+	*from = wall > *from ? wall : *from;
+	wall += (int64_t)span_s * (int64_t)NS_PER_SEC;
+	*until = wall < *until ? wall : *until;
+}
+
+/* Boot times that a batch with a record of `time` under pairs[pair] may hold. */
+static struct window window_of(uint64_t time, const struct clock_pair *pairs, unsigned npairs, unsigned pair, uint32_t span_s)
+{
+	const struct clock_pair *p = &pairs[pair];
+	int64_t from, until;
+	struct window window;
+
+	wall_window((int64_t)time + clock_pair_offset(p), span_s, &from, &until);
+	window.from = saturating_boot(from, p);
+	window.until = saturating_boot(until, p);
+	if (pair && p->boot > window.from) /* records before the first pair count as under it */
+		window.from = p->boot;
+	if (pair + 1 < npairs && pairs[pair + 1].boot < window.until)
+		window.until = pairs[pair + 1].boot;
+	return window;
+}
+
+static unsigned pair_at(const struct clock_pair *pairs, unsigned npairs, uint64_t time)
+{
+	unsigned pair = 0;
+
+	while (pair + 1 < npairs && pairs[pair + 1].boot <= time)
+		pair++;
+	return pair;
+}
+
+uint32_t cut_day(struct ring *rings, unsigned nrings, const struct clock_pair *pairs, unsigned npairs)
+{
+	uint64_t oldest;
+
+	if (!cut_pending(rings, nrings, &oldest))
+		return 0;
+	return clock_day((int64_t)oldest + clock_pair_offset(&pairs[pair_at(pairs, npairs, oldest)]));
+}
+
+int64_t batch_end(const struct batch *batch)
+{
+	int64_t from, until;
+
+	wall_window(batch_wall(batch, batch->first_boot), batch->span_s, &from, &until);
+	return until;
 }
 
 static struct batch *batch_new(const struct batch_source *source, unsigned nrings, uint32_t max_records)
@@ -96,16 +152,28 @@ static int compare_seconds(const void *a, const void *b)
 	return (int)x->side - (int)y->side;
 }
 
+static void add_record(struct batch *batch, struct batch_second *cell, const struct rec_head *record)
+{
+	cell->packets++;
+	cell->bytes += record->wire_len;
+	batch->bytes += record->wire_len;
+	batch->records[batch->nrecords++] = record;
+	if (record->time < batch->first_boot)
+		batch->first_boot = record->time;
+	if (record->time > batch->last_boot)
+		batch->last_boot = record->time;
+}
+
 /*
- * Walks the ring from `from` towards `head` and adds what lies in the window. Returns where it stopped; *bad is set when a
- * record cannot be one.
+ * Walks the ring from `from` towards `head` and adds what lies in the window, until the first record that does not. A record that
+ * is too early was published late, by another CPU: it is the oldest of the next batch. Returns where it stopped; *bad is set
+ * when a record cannot be one.
  */
-static uint64_t take(struct batch *batch, struct ring *ring, uint64_t from, uint64_t head, struct window window,
+static uint64_t walk(struct batch *batch, const struct ring *ring, uint64_t from, uint64_t head, struct window window,
 		     uint32_t max_records, int *bad)
 {
 	struct batch_second *cell = NULL;
 	uint64_t at = from, boundary = 0;
-	uint32_t before = batch->nrecords;
 
 	while (at < head && batch->nrecords < max_records) {
 		const struct rec_head *record = ring_record(ring, at);
@@ -115,7 +183,7 @@ static uint64_t take(struct batch *batch, struct ring *ring, uint64_t from, uint
 			*bad = 1;
 			break;
 		}
-		if (record->time >= window.until)
+		if (record->time >= window.until || record->time < window.from)
 			break;
 		if (!cell || record->time >= boundary || record->time < boundary - NS_PER_SEC) {
 			uint64_t sec = record->time / NS_PER_SEC;
@@ -127,16 +195,19 @@ static uint64_t take(struct batch *batch, struct ring *ring, uint64_t from, uint
 		}
 		/* The next record's head is the next line or two: the walk is bound by these loads. */
 		__builtin_prefetch((const char *)record + 512);
-		cell->packets++;
-		cell->bytes += record->wire_len;
-		batch->bytes += record->wire_len;
-		batch->records[batch->nrecords++] = record;
-		if (record->time < batch->first_boot)
-			batch->first_boot = record->time;
-		if (record->time > batch->last_boot)
-			batch->last_boot = record->time;
+		add_record(batch, cell, record);
 		at += len;
 	}
+	return at;
+}
+
+/* The same, and notes the range. */
+static uint64_t take(struct batch *batch, const struct ring *ring, uint64_t from, uint64_t head, struct window window,
+		     uint32_t max_records, int *bad)
+{
+	uint32_t before = batch->nrecords;
+	uint64_t at = walk(batch, ring, from, head, window, max_records, bad);
+
 	if (at > from)
 		batch->ranges[batch->nranges++] = (struct batch_range){
 			.from = from,
@@ -159,12 +230,12 @@ static void skip_damage(struct ring *ring, uint64_t head)
 }
 
 struct batch *cut_batch(const struct batch_source *source, struct ring *rings, unsigned nrings,
-			const struct clock_pair *pairs, unsigned npairs, uint32_t max_records)
+			const struct clock_pair *pairs, unsigned npairs, uint32_t span_s, uint32_t max_records)
 {
-	uint64_t oldest;
-	unsigned first = 0, pair = 0;
+	unsigned first = 0, pair;
 	struct window window;
 	struct batch *batch;
+	uint64_t oldest;
 
 	errno = 0;
 	if (!cut_pending(rings, nrings, &oldest))
@@ -172,12 +243,11 @@ struct batch *cut_batch(const struct batch_source *source, struct ring *rings, u
 	batch = batch_new(source, nrings, max_records);
 	if (!batch)
 		return NULL;
-	while (pair + 1 < npairs && pairs[pair + 1].boot <= oldest)
-		pair++;
-	window = day_window(oldest, &pairs[pair], &batch->day);
+	pair = pair_at(pairs, npairs, oldest);
+	window = window_of(oldest, pairs, npairs, pair, span_s);
 	batch->pair = pairs[pair];
-	if (pair + 1 < npairs && pairs[pair + 1].boot < window.until)
-		window.until = pairs[pair + 1].boot;
+	batch->span_s = (uint16_t)span_s;
+	batch->day = clock_day((int64_t)oldest + clock_pair_offset(&batch->pair));
 	for (unsigned i = 0; i < nrings; i++)
 		if (ring_end(&rings[i]) != rings[i].next && ring_record(&rings[i], rings[i].next)->time == oldest)
 			first = i;
@@ -204,6 +274,84 @@ struct ring *cut_ring_of(struct ring *rings, unsigned nrings, const struct batch
 		if (rings[i].side == range->side && rings[i].cpu == range->cpu)
 			return &rings[i];
 	return NULL;
+}
+
+static struct batch_range *range_of(struct batch *batch, const struct ring *ring)
+{
+	for (unsigned i = 0; i < batch->nranges; i++)
+		if (batch->ranges[i].side == ring->side && batch->ranges[i].cpu == ring->cpu)
+			return &batch->ranges[i];
+	return NULL;
+}
+
+/* What the open one has of this ring: it was taken once, so it is whole. */
+static bool take_held(struct batch *batch, const struct batch_range *range, const struct ring *ring, uint32_t max_records)
+{
+	const struct window all = {0, UINT64_MAX};
+	int bad = 0;
+
+	return ring && take(batch, ring, range->from, range->to, all, max_records, &bad) == range->to && !bad;
+}
+
+/* What stands behind it. True when the ring has a record that the batch cannot hold. */
+static bool take_further(struct batch *batch, struct ring *ring, struct window window, uint32_t max_records)
+{
+	struct batch_range *range = range_of(batch, ring);
+	uint64_t head = ring_end(ring);
+	uint32_t before = batch->nrecords;
+	bool over;
+	int bad = 0;
+
+	if (!range) {
+		ring->next = take(batch, ring, ring->next, head, window, max_records, &bad);
+	} else {
+		ring->next = walk(batch, ring, range->to, head, window, max_records, &bad);
+		range->to = ring->next;
+		range->records += batch->nrecords - before;
+	}
+	over = ring->next != head;
+	if (bad)
+		skip_damage(ring, head);
+	return over;
+}
+
+struct batch *cut_more(const struct batch *open, struct ring *rings, unsigned nrings, const struct clock_pair *pairs,
+		       unsigned npairs, uint32_t max_records, bool *over)
+{
+	uint32_t room = max_records > open->nrecords ? max_records : open->nrecords;
+	unsigned pair = pair_at(pairs, npairs, open->first_boot);
+	struct batch *batch = batch_new(open->source, nrings, room);
+	struct window window;
+
+	if (!batch)
+		return NULL;
+	batch->number = open->number;
+	batch->day = open->day;
+	batch->mode = open->mode;
+	batch->version = open->version;
+	batch->span_s = open->span_s;
+	batch->form = open->form;
+	batch->salt = open->salt;
+	batch->raw = open->raw;
+	batch->attempted = open->attempted;
+	batch->pair = open->pair;
+	memcpy(batch->previous, open->previous, DIGEST_LEN);
+	for (unsigned i = 0; i < open->nranges; i++)
+		if (!take_held(batch, &open->ranges[i], cut_ring_of(rings, nrings, &open->ranges[i]), room)) {
+			batch_free(batch);
+			errno = EBADMSG;
+			return NULL;
+		}
+	/* Under another pair than it was cut with nothing more can belong to it. */
+	*over = memcmp(&pairs[pair], &open->pair, sizeof(open->pair)) != 0;
+	if (!*over) {
+		window = window_of(open->first_boot, pairs, npairs, pair, open->span_s);
+		for (unsigned i = 0; i < nrings; i++)
+			*over |= take_further(batch, &rings[i], window, room);
+	}
+	*over |= batch->nrecords >= max_records;
+	qsort(batch->seconds, batch->nseconds, sizeof(*batch->seconds), compare_seconds);
+	return batch;
 }
 
 struct batch *cut_again(const struct batch_source *source, struct ring *rings, unsigned nrings,

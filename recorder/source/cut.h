@@ -24,8 +24,8 @@ uint32_t cut_day(struct ring *rings, unsigned nrings, const struct clock_pair *p
 /*
  * `pairs` are ascending in boot time, npairs >= 1; records before the first count as under it. Advances ring->next of the rings it
  * took from. NULL when nothing is pending or memory is short (errno ENOMEM; nothing is taken then). `span_s`: the batch
- * also ends where a span of the wall clock does; 0: only where the day does. The caller sets number, mode, version and
- * how buckets are written.
+ * also ends where a span of the wall clock does; 0: only where the day does. It is noted in the batch; the caller sets number, mode,
+ * version and how buckets are written.
  */
 struct batch *cut_batch(const struct batch_source *source, struct ring *rings, unsigned nrings,
 			const struct clock_pair *pairs, unsigned npairs, uint32_t span_s, uint32_t max_records);
@@ -33,7 +33,7 @@ struct batch *cut_batch(const struct batch_source *source, struct ring *rings, u
 /*
  * The larger self of an open batch: what it holds, and the records behind it that still belong to it, up to max_records in all.
  * Number, pair, mode and form are the open one's. *over: no further record can belong to it (there is one of a later
- * span, day or pair, or max_records are there). NULL: errno ENOMEM.
+ * span, day or pair, or max_records are there). NULL: errno ENOMEM, or EBADMSG when the rings do not hold it any more.
  */
 struct batch *cut_more(const struct batch *open, struct ring *rings, unsigned nrings, const struct clock_pair *pairs,
 		       unsigned npairs, uint32_t max_records, bool *over);

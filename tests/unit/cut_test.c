@@ -63,7 +63,7 @@ static void publish(struct fixture *f, unsigned ring, uint64_t time, uint16_t ca
 
 static struct batch *cut(struct fixture *f, const struct clock_pair *pairs, unsigned n, uint32_t max)
 {
-	return cut_batch(&f->source, f->rings, RINGS, pairs, n, max);
+	return cut_batch(&f->source, f->rings, RINGS, pairs, n, 0, max);
 }
 
 static void nothing_pending(void **state)
@@ -215,6 +215,187 @@ static void a_limit_holds(void **state)
 	teardown(&f);
 }
 
+static void spans_part_batches(void **state)
+{
+	struct fixture f;
+	/* Wall time = boot time + 20,000 days + 7.5 s; at 25 s of boot time the clock is set back by 3 s. */
+	const int64_t offset = (int64_t)(20000 * DAY) + 7500000000ll;
+	const struct clock_pair pairs[2] = {{0, offset}, {25 * NS_PER_SEC, 25 * (int64_t)NS_PER_SEC + offset - 3000000000ll}};
+	/* Boot times, ms: spans of 10 s end at 2.5, 12.5, 22.5; the step at 25; then, 3 s later, at 25.5, 35.5. */
+	const uint64_t ends[] = {2500, 12500, 22500, 25000, 25500, 35500, 40000};
+	uint64_t ms = 0;
+
+	(void)state;
+	setup(&f);
+	for (uint64_t t = 0; t < 40000; t += 100)
+		publish(&f, t / 100 % 3, t * 1000000, 42, 60);
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		struct batch *batch = cut_batch(&f.source, f.rings, RINGS, pairs, 2, 10, 10000);
+
+		assert_non_null(batch);
+		assert_int_equal(cut_day(f.rings, RINGS, pairs, 2), i + 1 < sizeof(ends) / sizeof(*ends) ? 20241004 : 0);
+		assert_int_equal(batch->span_s, 10);
+		assert_int_equal(batch->first_boot, ms * 1000000);
+		assert_int_equal(batch->last_boot, (ends[i] - 100) * 1000000);
+		assert_int_equal(batch->nrecords, (ends[i] - ms) / 100);
+		assert_int_equal(batch_end(batch) % (10 * (int64_t)NS_PER_SEC), 0);
+		assert_true(batch_wall(batch, batch->last_boot) < batch_end(batch));
+		assert_true(batch_wall(batch, batch->first_boot) >= batch_end(batch) - 10 * (int64_t)NS_PER_SEC);
+		ms = ends[i];
+		batch_free(batch);
+	}
+	teardown(&f);
+}
+
+static void a_span_ends_with_its_day(void **state)
+{
+	struct fixture f;
+	const struct clock_pair pair = {0, (int64_t)(20000 * DAY) - (int64_t)NS_PER_SEC};
+	struct batch *batch;
+
+	(void)state;
+	setup(&f);
+	publish(&f, 0, 0, 42, 60);
+	publish(&f, 1, 2 * NS_PER_SEC, 42, 60);
+	for (unsigned i = 0; i < 2; i++) { /* 7 s do not divide a day */
+		batch = cut_batch(&f.source, f.rings, RINGS, &pair, 1, 7, 100);
+		assert_int_equal(batch->nrecords, 1);
+		assert_int_equal(batch->day, i ? 20241004 : 20241003);
+		if (!i)
+			assert_int_equal(batch_end(batch), (int64_t)(20000 * DAY));
+		batch_free(batch);
+	}
+	/* Without a span the day's end is the batch's. */
+	publish(&f, 0, 3 * NS_PER_SEC, 42, 60);
+	batch = cut(&f, &pair, 1, 100);
+	assert_int_equal(batch_end(batch), (int64_t)(20001 * DAY));
+	batch_free(batch);
+	teardown(&f);
+}
+
+/* A record that was published late, of a span that is over, is nobody's but the next batch's. */
+static void late_ones_wait_for_their_own_batch(void **state)
+{
+	struct fixture f;
+	struct batch *batch, *more;
+	bool over;
+
+	(void)state;
+	setup(&f);
+	publish(&f, 0, 10 * NS_PER_SEC, 42, 60);
+	batch = cut_batch(&f.source, f.rings, RINGS, &epoch, 1, 10, 100);
+	publish(&f, 1, 10 * NS_PER_SEC - 1, 42, 60);
+	publish(&f, 0, 11 * NS_PER_SEC, 42, 60);
+	more = cut_more(batch, f.rings, RINGS, &epoch, 1, 100, &over);
+	assert_true(over);
+	assert_int_equal(more->nrecords, 2);
+	batch_free(batch);
+	batch_free(more);
+	batch = cut_batch(&f.source, f.rings, RINGS, &epoch, 1, 10, 100);
+	assert_int_equal(batch->nrecords, 1);
+	assert_int_equal(batch->first_boot, 10 * NS_PER_SEC - 1);
+	batch_free(batch);
+	teardown(&f);
+}
+
+static bool holds(const struct batch *batch, const struct rec_head *record)
+{
+	for (uint32_t i = 0; i < batch->nrecords; i++)
+		if (batch->records[i] == record)
+			return true;
+	return false;
+}
+
+static void same_but_larger(const struct batch *small, const struct batch *large)
+{
+	uint64_t packets = 0, bytes = 0;
+
+	assert_true(large->nrecords >= small->nrecords);
+	assert_int_equal(large->number, small->number);
+	assert_int_equal(large->day, small->day);
+	assert_int_equal(large->form, small->form);
+	assert_int_equal(large->salt, small->salt);
+	assert_memory_equal(large->previous, small->previous, DIGEST_LEN);
+	for (uint32_t i = 0; i < small->nrecords; i++)
+		assert_true(holds(large, small->records[i]));
+	for (unsigned i = 0; i < large->nseconds; i++) {
+		packets += large->seconds[i].packets;
+		bytes += large->seconds[i].bytes;
+	}
+	assert_int_equal(packets, large->nrecords);
+	assert_int_equal(bytes, large->bytes);
+}
+
+static void an_open_one_grows(void **state)
+{
+	struct fixture f;
+	struct batch *batch, *more, *again;
+	unsigned sent = 0, steps = 0;
+	bool over = false;
+
+	(void)state;
+	setup(&f);
+	publish(&f, 2, 5, 42, 60);
+	sent++;
+	batch = cut_batch(&f.source, f.rings, RINGS, &epoch, 1, 10, 100);
+	batch->number = 7;
+	batch->form = 3;
+	batch->salt = 2;
+	batch->previous[0] = 9;
+	/* The order of rings must not push what it has out: its own record is of the last one. */
+	while (!over) {
+		for (unsigned i = 0; i < 9; i++, sent++)
+			publish(&f, i % 2, (sent + 1) * 1000, (uint16_t)(42 + i), 60 + i);
+		more = cut_more(batch, f.rings, RINGS, &epoch, 1, 100, &over);
+		assert_non_null(more);
+		same_but_larger(batch, more);
+		assert_int_equal(more->nrecords, sent < 100 ? sent : 100);
+		assert_int_equal(over, sent >= 100);
+		again = cut_again(&f.source, f.rings, RINGS, more->ranges, more->nranges, &more->pair);
+		assert_int_equal(again->nrecords, more->nrecords);
+		batch_free(again);
+		batch_free(batch);
+		batch = more;
+		steps++;
+	}
+	assert_int_equal(steps, 11);
+	/* What it left is the next batch. */
+	publish(&f, 0, 10 * NS_PER_SEC, 42, 60);
+	batch_free(batch);
+	batch = cut_batch(&f.source, f.rings, RINGS, &epoch, 1, 0, 1000);
+	assert_int_equal(batch->nrecords, sent - 100 + 1);
+	batch_free(batch);
+	teardown(&f);
+}
+
+static void an_open_one_ends_with_span_and_step(void **state)
+{
+	struct fixture f;
+	const struct clock_pair pairs[2] = {{0, 0}, {3 * NS_PER_SEC, 3000000001}};
+	struct batch *batch, *more;
+	bool over;
+
+	(void)state;
+	for (unsigned step = 0; step < 2; step++) {
+		setup(&f);
+		publish(&f, 0, 1 * NS_PER_SEC, 42, 60);
+		batch = cut_batch(&f.source, f.rings, RINGS, pairs, 1, 10, 100);
+		publish(&f, 0, 2 * NS_PER_SEC, 42, 60);
+		more = cut_more(batch, f.rings, RINGS, pairs, 1 + step, 100, &over);
+		assert_int_equal(more->nrecords, 2);
+		assert_false(over);
+		publish(&f, 1, (step ? 3 : 10) * NS_PER_SEC, 42, 60);
+		batch_free(batch);
+		batch = more;
+		more = cut_more(batch, f.rings, RINGS, pairs, 1 + step, 100, &over);
+		assert_int_equal(more->nrecords, 2);
+		assert_true(over);
+		batch_free(batch);
+		batch_free(more);
+		teardown(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +405,11 @@ int main(void)
 		cmocka_unit_test(wraps_and_is_formed_again),
 		cmocka_unit_test(damage_is_skipped_and_said),
 		cmocka_unit_test(a_limit_holds),
+		cmocka_unit_test(spans_part_batches),
+		cmocka_unit_test(a_span_ends_with_its_day),
+		cmocka_unit_test(late_ones_wait_for_their_own_batch),
+		cmocka_unit_test(an_open_one_grows),
+		cmocka_unit_test(an_open_one_ends_with_span_and_step),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,78 @@ static void recipes(void **state)
 	close(fd);
 }
 
+static void how_buckets_are_written_is_kept(void **state)
+{
+	int fd = memory();
+	struct journal *j = opened(fd, id_a);
+	struct batch_range range = {0, 800, REC_RX, 1, 10};
+	struct batch batch = {.number = 9, .day = 20261123, .mode = JOURNAL_BUCKETS, .version = 2, .span_s = 600, .form = 3,
+			      .salt = 15, .raw = true, .ranges = &range, .nranges = 1};
+	struct journal_recipe recipe;
+	const struct batch_range *read;
+
+	(void)state;
+	journal_write_recipe(j, 0, &batch);
+	batch.raw = false;
+	batch.open = true;
+	batch.salt = 0;
+	journal_write_recipe(j, 1, &batch);
+	batch.mode = JOURNAL_DOCUMENTS;
+	journal_write_recipe(j, 2, &batch);
+	journal_close(j);
+	j = opened(fd, id_a);
+	assert_int_equal(journal_read_recipe(j, 0, &recipe, &read), JOURNAL_VALID);
+	assert_int_equal(recipe.span_s, 600);
+	assert_int_equal(recipe.form, 3);
+	assert_int_equal(journal_salt(&recipe), 15);
+	assert_int_equal(recipe.flags & (JOURNAL_OPEN | JOURNAL_RAW), JOURNAL_RAW);
+	assert_int_equal(journal_read_recipe(j, 1, &recipe, &read), JOURNAL_VALID);
+	assert_int_equal(recipe.flags, JOURNAL_OPEN);
+	/* Of documents nothing of it counts: earlier versions left these bytes as they were. */
+	assert_int_equal(journal_read_recipe(j, 2, &recipe, &read), JOURNAL_VALID);
+	assert_int_equal(recipe.span_s | recipe.form | recipe.flags, 0);
+	journal_close(j);
+	close(fd);
+}
+
+static void the_largest_revision_counts(void **state)
+{
+	int fd = memory();
+	struct journal *j = opened(fd, id_a);
+	struct journal_left left[JOURNAL_RECIPES];
+	struct batch_range range = {0, 800, REC_RX, 1, 10};
+	struct batch batch = {.mode = JOURNAL_BUCKETS, .version = 2, .form = 3, .ranges = &range, .nranges = 1};
+
+	(void)state;
+	assert_int_equal(journal_left(j, left), 0);
+	batch.number = 8;
+	batch.open = true;
+	journal_write_recipe(j, 3, &batch);
+	range.records = 20;
+	journal_write_recipe(j, 1, &batch); /* its larger self */
+	range.records = 15;
+	batch.number = 7;
+	journal_write_recipe(j, 0, &batch);
+	batch.salt = 1;
+	journal_write_recipe(j, 5, &batch); /* the same again after a clash */
+	batch.number = 6;
+	journal_write_recipe(j, 6, &batch);
+	range.records = 10;
+	journal_write_recipe(j, 7, &batch);
+	journal_mark_done(j, 7);
+	assert_int_equal(journal_left(j, left), 6);
+	for (unsigned i = 0; i < 6; i++) {
+		static const int order[6] = {6, 7, 0, 5, 3, 1};
+
+		assert_int_equal(left[i].index, order[i]);
+		assert_int_equal(left[i].smaller, i % 2 == 0);
+		assert_int_equal(left[i].recipe.number, 6 + i / 2);
+	}
+	assert_int_equal(left[1].state, JOURNAL_DONE);
+	journal_close(j);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +242,8 @@ int main(void)
 		cmocka_unit_test(pairs_are_kept_in_order),
 		cmocka_unit_test(chain_and_settled_survive_a_torn_copy),
 		cmocka_unit_test(recipes),
+		cmocka_unit_test(how_buckets_are_written_is_kept),
+		cmocka_unit_test(the_largest_revision_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,8 +110,8 @@ static void test_mistakes_on_the_command_line(void **state)
 		{SETTINGS_RECORD, "--ring-size 5", "command line: --ring-size \"5\": must be a number of bytes, such as 64M, from 64K to 1T, or auto"},
 		{SETTINGS_RECORD, "--ring-size 1.5G", "command line: --ring-size \"1.5G\": must be a number of bytes, such as 64M, from 64K to 1T, or auto"},
 		{SETTINGS_RECORD, "--ring-size 20000000T", "command line: --ring-size \"20000000T\": must be a number of bytes, such as 64M, from 64K to 1T, or auto"},
-		{SETTINGS_RECORD, "--batch-age 200", "command line: --batch-age \"200\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 1ms to 1m"},
-		{SETTINGS_RECORD, "--batch-age forever", "command line: --batch-age \"forever\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 1ms to 1m"},
+		{SETTINGS_RECORD, "--batch-age 200", "command line: --batch-age \"200\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 1ms to 1m, or auto"},
+		{SETTINGS_RECORD, "--batch-age forever", "command line: --batch-age \"forever\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 1ms to 1m, or auto"},
 		{SETTINGS_RECORD, "--database-wait 10 ", "command line: --database-wait \"10\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 0s to 365d, or forever"},
 		{SETTINGS_RECORD, "--hook tcx", "command line: --hook \"tcx\": must be auto, xdp or tc"},
 		{SETTINGS_RECORD, "-Q both", "command line: --direction \"both\": must be in, out or inout"},
@@ -205,7 +205,7 @@ static void test_mistakes_in_the_environment(void **state)
 	(void)state;
 	setenv("XDP_RECORDER_BATCH_AGE", "soon", 1);
 	assert_int_equal(load(&s, SETTINGS_RECORD, "--batch-age 1s", &problem), -EINVAL);
-	assert_string_equal(problem.text, "environment: XDP_RECORDER_BATCH_AGE \"soon\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 1ms to 1m");
+	assert_string_equal(problem.text, "environment: XDP_RECORDER_BATCH_AGE \"soon\": must be a time with its unit (ms, s, m, h, d), such as 10s, from 1ms to 1m, or auto");
 	unsetenv("XDP_RECORDER_BATCH_AGE");
 	settings_free(&s);
 }
@@ -234,8 +234,8 @@ static void test_defaults(void **state)
 	assert_int_equal(s.ring_size, 0);
 	assert_int_equal(s.count, 0);
 	assert_int_equal(s.database_wait_ms, 10000);
-	assert_int_equal(s.batch_age_ms, 200);
-	assert_int_equal(s.batch_packets, 4096);
+	assert_int_equal(s.batch_age_ms, 0);
+	assert_int_equal(s.batch_packets, 0);
 	assert_int_equal(s.in_flight, 8);
 	assert_null(s.mongo);
 	assert_null(s.mongo_file);
@@ -362,7 +362,7 @@ static void test_precedence(void **state)
 	assert_int_equal(s.batch_age_ms, 3000);
 	assert_int_equal(s.verbose, 1);
 	assert_int_equal(s.home.count, 2);
-	assert_int_equal(s.batch_packets, 4096);
+	assert_int_equal(s.batch_packets, 0);
 	assert_int_equal(s.origin[SETTING_batch_packets].source, FROM_DEFAULT);
 
 	/* SIGHUP: only the file is read again. */
@@ -697,7 +697,7 @@ static void test_redacted_bson(void **state)
 	assert_true(bson_iter_init_find(&iter, &out, "tap") && bson_iter_bool(&iter));
 	assert_true(bson_iter_init_find(&iter, &out, "count") && bson_iter_int64(&iter) == 5);
 	assert_true(bson_iter_init_find(&iter, &out, "batch-age"));
-	assert_string_equal(bson_iter_utf8(&iter, NULL), "200ms");
+	assert_string_equal(bson_iter_utf8(&iter, NULL), "auto");
 	assert_false(bson_iter_init_find(&iter, &out, "config"));
 	bson_destroy(&out);
 	settings_free(&s);
@@ -716,7 +716,7 @@ static void test_help(void **state)
 	fclose(out);
 	assert_non_null(strstr(text, "  -i, --interface IF"));
 	assert_non_null(strstr(text, "default inout)"));
-	assert_non_null(strstr(text, "(default 200ms)"));
+	assert_non_null(strstr(text, "(default auto)"));
 	assert_null(strstr(text, "test-clock"));
 	assert_null(strstr(text, "--dry-run"));
 	free(text);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the former process left in the journal. Its recipes are formed again: the rings still hold their records, because the
+ * indexes have not moved. Of an open batch the largest revision is sent once more, closed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "recorder/core/log.h"
+#include "recorder/process/pipeline_internal.h"
+
+static void as_recipe_says(struct batch *batch, const struct journal_recipe *r)
+{
+	batch->number = r->number;
+	batch->mode = r->mode;
+	batch->version = r->version;
+	batch->span_s = r->span_s;
+	batch->form = r->form;
+	batch->raw = r->flags & JOURNAL_RAW;
+	batch->salt = (uint8_t)journal_salt(r);
+	batch->attempted = 1;
+	memcpy(batch->digest, r->digest, DIGEST_LEN);
+	memcpy(batch->previous, r->previous, DIGEST_LEN);
+}
+
+static void damaged(struct lane *lane, const struct journal_left *left)
+{
+	log_error("%s: the recipe of batch %llu does not fit its rings: its packets may be missing", lane->info.iface,
+		  (unsigned long long)left->recipe.number);
+	book_event(lane->drainer, lane, "recipe-damaged", "a recipe did not fit its rings", NULL);
+	journal_free(lane->journal, left->index);
+	lane->next_number = left->recipe.number + 1; /* it may have been used */
+}
+
+/* Forms the batch of a recipe again. False: out of memory. */
+static bool take_over_one(struct lane *lane, const struct journal_left *left)
+{
+	const struct journal_recipe *r = &left->recipe;
+	struct batch *batch = cut_again(&lane->source, lane->rings, lane->nrings, left->ranges, r->nranges, &r->pair);
+	struct flight *flight;
+
+	if (!batch && errno != EBADMSG)
+		return false;
+	if (!batch) {
+		damaged(lane, left);
+		return true;
+	}
+	as_recipe_says(batch, r);
+	memcpy(lane->chain, r->digest, DIGEST_LEN);
+	flight = flight_new(lane, batch);
+	if (!flight) {
+		batch_free(batch);
+		return false;
+	}
+	flight->recipe = left->index;
+	flight->chained = true;
+	for (unsigned i = 0; i < batch->nranges; i++) /* cut_again has found each of them */
+		cut_ring_of(lane->rings, lane->nrings, &batch->ranges[i])->next = batch->ranges[i].to;
+	lane->next_number = r->number + 1;
+	if (left->state == JOURNAL_DONE)
+		flight->state = FLIGHT_SETTLED;
+	else
+		flight_prepare(flight);
+	return true;
+}
+
+bool pipeline_take_over(struct lane *lane)
+{
+	struct journal_left left[JOURNAL_RECIPES];
+	uint64_t chain = journal_chain(lane->journal, lane->chain, &lane->stored);
+	unsigned n = journal_left(lane->journal, left), taken = 0;
+
+	lane->next_number = chain + 1;
+	lane->stored_before = lane->stored.packets;
+	for (int i = 0; i < (int)JOURNAL_RECIPES; i++) {
+		bool kept = false;
+
+		for (unsigned k = 0; k < n; k++)
+			kept |= left[k].index == i && left[k].recipe.number > chain && !left[k].smaller;
+		for (unsigned k = 0; k < n; k++)
+			if (left[k].index == i && left[k].recipe.number <= chain)
+				lane_settle_ranges(lane, left[k].ranges, left[k].recipe.nranges);
+		if (!kept)
+			journal_free(lane->journal, i); /* settled; a former revision; or torn, so never sent */
+	}
+	for (unsigned k = 0; k < n; k++) {
+		if (left[k].recipe.number <= chain || left[k].smaller)
+			continue;
+		taken += left[k].state == JOURNAL_VALID;
+		if (!take_over_one(lane, &left[k]))
+			return false;
+	}
+	lane_settle_prefix(lane);
+	if (taken)
+		log_info("%s: %u batches of the former process may have been sent: they are read back first",
+			 lane->info.iface, taken);
+	return true;
+}
