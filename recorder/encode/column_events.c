@@ -5,7 +5,7 @@
 uint8_t *column_events(uint8_t *w, enum column_type type, const struct column_event *events, uint32_t count, uint32_t n,
 		       int64_t range[2])
 {
-	struct column_writer c = {.w = w, .kind = type == COLUMN_DOUBLE ? COLUMN_BLOCKS_SCALE1 : COLUMN_BLOCKS};
+	struct column_writer c = {.w = w, .kind = COLUMN_BLOCKS};
 	struct column_place places[COLUMN_MOST + 1];
 	struct column_state s = {.fill = 1, .last = COLUMN_LAST_ZERO};
 	uint32_t first = 0, used = 0;

@@ -59,10 +59,14 @@ static inline void column_block(struct column_writer *c, uint64_t block)
 	c->w = put64(c->w, block);
 }
 
-/* Type byte and empty name of a literal; blocks behind it are a group of their own. */
+/*
+ * Type byte and empty name of a literal; blocks behind it are a group of their own, under the type's scale. In front of the
+ * first literal there is none: a server refuses missing values under another.
+ */
 static inline uint8_t *column_literal(struct column_writer *c, enum column_type type)
 {
 	c->room = 0;
+	c->kind = type == COLUMN_DOUBLE ? COLUMN_BLOCKS_SCALE1 : COLUMN_BLOCKS;
 	return put16(c->w, type);
 }
 

@@ -5,7 +5,7 @@
 
 documents=200000 buckets=4000000
 [[ ${1:-} != --smoke ]] || documents=20000 buckets=200000
-fill=$build/tests/bench/fill
+fill=$build/tests/bench/bench_fill
 
 lab_begin
 lab_engine

@@ -6,7 +6,7 @@
 
 some=400000 many=4000000 day=1728000
 [[ ${1:-} != --smoke ]] || some=20000 many=100000 day=20000
-fill=$build/tests/bench/fill
+fill=$build/tests/bench/bench_fill
 
 lab_begin
 lab_engine

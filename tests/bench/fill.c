@@ -31,6 +31,7 @@
 #include "recorder/db/ensure.h"
 #include "recorder/db/migrate.h"
 #include "recorder/db/probe.h"
+#include "recorder/encode/document.h"
 #include "recorder/ledger/canonical.h"
 #include "recorder/ledger/journal.h"
 #include "recorder/sink/mongo.h"

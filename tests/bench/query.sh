@@ -6,7 +6,7 @@
 
 packets=10000000 rate=3.8580
 [[ ${1:-} != --smoke ]] || packets=100000 rate=0.03858
-fill=$build/tests/bench/fill
+fill=$build/tests/bench/bench_fill
 
 lab_begin
 lab_engine

@@ -9,6 +9,8 @@ usage: query.py URI DATABASE packets [FILTER]      number of packet documents, a
        query.py URI DATABASE balance [FILTER]      one JSON object: the terms added up over all seconds
        query.py URI DATABASE docs COLLECTION [FILTER [LIMIT]]   a JSON document a line
        query.py URI DATABASE wait-packets N SECONDS  until there are so many; exit status 1 if there never are
+       query.py URI DATABASE checkpoint            everything written so far is in the data files
+       query.py URI DATABASE sizes                 bytes on disk of packets (or of `plain`) and of their indexes, behind a checkpoint
        query.py URI DATABASE drop
 
 COLLECTION may be a family (packets, floods, balance, batches): all its days. FILTER is extended JSON.
@@ -78,6 +80,16 @@ def wait_packets(db, wanted, seconds):
         time.sleep(0.3)
 
 
+def sizes(db):
+    db.client.admin.command("fsync")
+    data = index = 0
+    for name in collections(db, "packets") + [c for c in db.list_collection_names() if c == "plain"]:
+        stats = db.command("collStats", name)
+        data += stats["storageSize"] - stats.get("freeStorageSize", 0)
+        index += stats["totalIndexSize"]
+    return int(data), int(index)
+
+
 def main():
     if len(sys.argv) < 4:
         sys.exit(__doc__)
@@ -107,6 +119,10 @@ def main():
                 left -= 1
     elif word == "wait-packets":
         sys.exit(wait_packets(db, int(rest[0]), float(rest[1])))
+    elif word == "checkpoint":
+        print(db.client.admin.command("fsync")["ok"])
+    elif word == "sizes":
+        print(*sizes(db))
     elif word == "drop":
         db.client.drop_database(database)
     else:
