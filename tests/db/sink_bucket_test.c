@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* sink/mongo.c writing buckets on a real server: the packets are there, once, however often they come. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "recorder/core/log.h"
+#include "recorder/ledger/journal.h"
+#include "tests/db/writers.h"
+
+#define SPAN_S 3600u
+
+static struct world world;
+static struct sink *sink;
+
+static int set_up(void **state)
+{
+	struct db_problem problem = {0};
+	struct probe_storage storage;
+
+	(void)state;
+	log_set_level(LOG_ERROR);
+	if (world_new(&world))
+		return -1;
+	days_free(world.days);
+	world.days = days_new(world.db, &world.migrations, SPAN_S);
+	bson_t *drop = BCON_NEW("drop", "packets_20260131");
+	db_run(world.db, NULL, drop, NULL, &problem);
+	bson_destroy(drop);
+	if (days_prepare(world.days, MADE_DAY, MADE_DAY, &problem) != DB_OK ||
+	    probe_storage(world.db, PROBE_BUCKETS, &storage, &problem) != DB_OK) {
+		fprintf(stderr, "%s\n", problem.text);
+		return -1;
+	}
+	sink = mongo_sink_new(&(struct mongo_sink_options){
+		.db = world.db, .days = world.days, .ends = world.ends, .late_ms = 300, .check_all = true});
+	mongo_sink_set_storage(sink, &storage);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	sink->close(sink);
+	world_remove(&world);
+	return 0;
+}
+
+static void make_bucket_batch(struct made *made, uint8_t id, uint64_t number, uint32_t n)
+{
+	struct sink_storage storage;
+
+	sink->storage(sink, MADE_DAY, &storage);
+	assert_int_equal(storage.mode, JOURNAL_BUCKETS);
+	assert_int_equal(storage.span_s, SPAN_S);
+	make_batch(made, id, number, n);
+	made->batch.mode = storage.mode;
+	made->batch.span_s = storage.span_s;
+	made->batch.form = storage.form;
+	made->batch.raw = storage.raw;
+}
+
+static enum sink_outcome write_all(struct sink *s, struct batch *batch, struct sink_report *sum)
+{
+	struct sink_report report;
+	enum sink_outcome outcome;
+	struct sink_job *job;
+
+	memset(sum, 0, sizeof(*sum));
+	assert_int_equal(s->encode(s, batch, &job), 0);
+	do {
+		outcome = s->write(s, job, &report);
+		sum->inserted += report.inserted;
+		sum->found += report.found;
+		sum->close |= report.close;
+		memcpy(sum->problem, report.problem, sizeof(sum->problem));
+		if (outcome == SINK_AGAIN)
+			sleep_ms(20);
+	} while (outcome == SINK_AGAIN && !report.close);
+	s->job_free(s, job);
+	return outcome;
+}
+
+static int64_t stored(void)
+{
+	return count_matching(world.db, "packets_20260131", "{}");
+}
+
+static void once_however_often(void **state)
+{
+	struct sink_report sum;
+	struct made made;
+	int64_t before = stored();
+
+	(void)state;
+	make_bucket_batch(&made, 1, 1, 5000);
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(sum.inserted, 5000);
+	assert_int_equal(stored() - before, 5000);
+	for (int again = 0; again < 2; again++) {
+		made.batch.attempted = again;
+		assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+		assert_int_equal(sum.inserted, 0);
+		assert_int_equal(sum.found, 5000);
+		assert_int_equal(stored() - before, 5000);
+	}
+	assert_int_equal(count_matching(world.db, "batches_20260131",
+					"{\"packets\": 5000, \"mode\": 2, \"documents\": 0}"),
+			 1);
+	drop_batch(&made);
+}
+
+/* Five revisions, an older one late, closed, closed again. */
+static void an_open_batch_grows(void **state)
+{
+	struct sink_report sum;
+	struct made made;
+	int64_t before = stored();
+
+	(void)state;
+	for (uint32_t n = 100; n <= 500; n += 100) {
+		make_bucket_batch(&made, 2, 1, n);
+		made.batch.open = true;
+		assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+		assert_int_equal(stored() - before, n);
+		drop_batch(&made);
+	}
+	make_bucket_batch(&made, 2, 1, 200);
+	made.batch.open = true;
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(sum.found, 200);
+	assert_int_equal(stored() - before, 500);
+	drop_batch(&made);
+	assert_int_equal(count_matching(world.db, "batches_20260131", "{\"packets\": 600}"), 0);
+	make_bucket_batch(&made, 2, 1, 600);
+	for (int again = 0; again < 3; again++) {
+		made.batch.attempted = again == 1;
+		made.batch.there = again == 2;
+		assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+		assert_int_equal(stored() - before, 600);
+		assert_int_equal(count_matching(world.db, "batches_20260131", "{\"packets\": 600}"), 1);
+	}
+	drop_batch(&made);
+}
+
+/* The hook of the options: bucket 1 of every batch gets a wrong count, which the server refuses. */
+static void spoil_count(const struct batch *batch, uint32_t bucket, uint8_t *bytes, size_t length)
+{
+	uint8_t *at = memmem(bytes, length, "\x10" "count", 7);
+
+	(void)batch;
+	if (bucket == 1 && at)
+		at[7]++;
+}
+
+/* With the self-check the recorder sees it first; without (its id is not one of the samples) the server. */
+static void only_the_refused_one_becomes_documents(void **state)
+{
+	struct probe_storage storage;
+	struct mongo_sink_counts counts;
+	struct db_problem problem = {0};
+	struct sink_report sum;
+	struct made made;
+
+	(void)state;
+	assert_int_equal(probe_storage(world.db, PROBE_BUCKETS, &storage, &problem), DB_OK);
+	for (int check = 0; check < 2; check++) {
+		int64_t before = stored();
+		struct sink *s = mongo_sink_new(&(struct mongo_sink_options){.db = world.db,
+									     .days = world.days,
+									     .ends = world.ends,
+									     .late_ms = 300,
+									     .check_all = check,
+									     .spoil = spoil_count});
+		mongo_sink_set_storage(s, &storage);
+		make_bucket_batch(&made, (uint8_t)(10 + check), 1, 5000);
+		for (int again = 0; again < 2; again++) {
+			made.batch.attempted = again;
+			assert_int_equal(write_all(s, &made.batch, &sum), SINK_SETTLED);
+			assert_int_equal(sum.inserted, again ? 0 : 5000);
+			assert_int_equal(stored() - before, 5000);
+		}
+		mongo_sink_counts(s, &counts);
+		assert_true(check ? counts.check_failed > 0 : counts.buckets_refused > 0);
+		assert_in_range(count_matching(world.db, "packets_20260131", "{\"_id\": {\"$exists\": true}}"), 500,
+				3000);
+		drop_batch(&made);
+		s->close(s);
+	}
+	assert_int_equal(count_matching(world.db, "batches_20260131", "{\"documents\": {\"$gt\": 0}}"), 2);
+}
+
+/* Other packets under the same identity. One bucket: nothing is written, the next salt settles it. */
+static void a_clash(void **state)
+{
+	struct sink_report sum;
+	struct made made;
+	int64_t before = stored();
+
+	(void)state;
+	make_bucket_batch(&made, 3, 1, 400);
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	for (uint32_t i = 0; i < 400; i++)
+		((uint8_t *)(uintptr_t)record_bytes(made.batch.records[i]))[22] ^= 1; /* TTL */
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_CLASH);
+	assert_int_equal(stored() - before, 400);
+	made.batch.salt++;
+	made.batch.number++; /* the ledger's entry of the first one stays */
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(stored() - before, 800);
+	drop_batch(&made);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(once_however_often),
+		cmocka_unit_test(an_open_batch_grows),
+		cmocka_unit_test(only_the_refused_one_becomes_documents),
+		cmocka_unit_test(a_clash),
+	};
+
+	return cmocka_run_group_tests_name("sink_bucket", tests, set_up, tear_down);
+}
