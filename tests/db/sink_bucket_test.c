@@ -213,6 +213,102 @@ static void a_clash(void **state)
 	drop_batch(&made);
 }
 
+struct fields {
+	bson_t *documents;
+	size_t count, most;
+};
+
+static bool keep(void *arg, const bson_t *document)
+{
+	struct fields *f = arg;
+
+	if (f->count < f->most)
+		bson_copy_to(document, &f->documents[f->count++]);
+	return true;
+}
+
+static void find_all(const char *iface, struct fields *f)
+{
+	struct db_problem problem = {0};
+	struct db_client client;
+	bson_t *find = BCON_NEW("find", "packets_20260131", "filter", "{", "meta.iface", BCON_UTF8(iface), "}",
+				"projection", "{", "_id", BCON_INT32(0), "meta", BCON_INT32(0), "}", "sort", "{", "ts",
+				BCON_INT32(1), "ns", BCON_INT32(1), "}");
+
+	assert_int_equal(db_client_pop(world.db, &client, &problem), DB_OK);
+	assert_int_equal(db_each(&client, NULL, find, keep, f, &problem), DB_OK);
+	db_client_done(&client);
+	bson_destroy(find);
+}
+
+/* Every field of a, with its type, is in b, whatever the order. */
+static bool same_fields(const bson_t *a, const bson_t *b)
+{
+	bson_iter_t x, y;
+
+	if (bson_count_keys(a) != bson_count_keys(b) || !bson_iter_init(&x, a))
+		return false;
+	while (bson_iter_next(&x)) {
+		bson_t one = BSON_INITIALIZER, other = BSON_INITIALIZER;
+		bool same = bson_iter_init_find(&y, b, bson_iter_key(&x));
+		bson_append_iter(&one, "v", 1, &x);
+		if (same)
+			bson_append_iter(&other, "v", 1, &y);
+		same = same && bson_equal(&one, &other);
+		bson_destroy(&one);
+		bson_destroy(&other);
+		if (!same)
+			return false;
+	}
+	return true;
+}
+
+/* On the server, not by our decoder; and `validate` has nothing to say. */
+static void a_find_shows_the_same_documents(void **state)
+{
+	enum { MOST = 3000 };
+	struct fields buckets = {calloc(MOST + 1, sizeof(bson_t)), 0, MOST + 1};
+	struct fields documents = {calloc(MOST + 1, sizeof(bson_t)), 0, MOST + 1};
+	bson_t *validate = BCON_NEW("validate", "packets_20260131", "full", BCON_BOOL(true)), reply;
+	struct db_problem problem = {0};
+	struct sink_report sum;
+	struct made made;
+	bson_iter_t it;
+
+	(void)state;
+	make_bucket_batch(&made, 4, 1, MOST);
+	made.source.iface = "equal0";
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	drop_batch(&made);
+	make_batch(&made, 4, 2, MOST);
+	made.source.iface = "equal1";
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	drop_batch(&made);
+	find_all("equal0", &buckets);
+	find_all("equal1", &documents);
+	assert_int_equal(buckets.count, MOST);
+	assert_int_equal(documents.count, MOST);
+	for (size_t i = 0; i < MOST; i++)
+		assert_true(same_fields(&buckets.documents[i], &documents.documents[i]));
+	assert_false(same_fields(&buckets.documents[0], &documents.documents[1])); /* the control */
+	for (size_t i = 0; i < MOST; i++) {
+		bson_destroy(&buckets.documents[i]);
+		bson_destroy(&documents.documents[i]);
+	}
+	free(buckets.documents);
+	free(documents.documents);
+	assert_int_equal(db_run(world.db, NULL, validate, &reply, &problem), DB_OK);
+	if (!bson_iter_init_find(&it, &reply, "valid") || !bson_iter_as_bool(&it))
+		fail_msg("%s", bson_as_relaxed_extended_json(&reply, NULL));
+	if (bson_iter_init_find(&it, &reply, "nNonCompliantDocuments") && bson_iter_as_int64(&it)) {
+		char *text = bson_as_relaxed_extended_json(&reply, NULL);
+		print_message("validate: %s\n", text);
+		bson_free(text);
+	}
+	bson_destroy(&reply);
+	bson_destroy(validate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +316,7 @@ int main(void)
 		cmocka_unit_test(an_open_batch_grows),
 		cmocka_unit_test(only_the_refused_one_becomes_documents),
 		cmocka_unit_test(a_clash),
+		cmocka_unit_test(a_find_shows_the_same_documents),
 	};
 
 	return cmocka_run_group_tests_name("sink_bucket", tests, set_up, tear_down);
