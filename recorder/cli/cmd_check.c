@@ -22,6 +22,7 @@
 #include "recorder/core/util.h"
 #include "recorder/db/connect.h"
 #include "recorder/db/migrate.h"
+#include "recorder/db/probe.h"
 
 #define XDP_ONE_BUFFER_MTU 3498u /* a page less headroom and skb_shared_info, as most drivers count it */
 #define UDP_RECORD 80u		 /* bytes of a record: CAPTURE.md section 11 */
@@ -282,6 +283,28 @@ static void database_line(void *arg, bool ok, const char *text)
 	say(arg, ok ? OK : MISSING, "database", "%s", text);
 }
 
+/* What --storage asks for, and what this server takes; rights are what most often stands in the way. */
+static void check_storage(struct check *check, struct db *db)
+{
+	static const enum probe_wanted wanted[] = {[STORAGE_AUTO] = PROBE_AUTO,
+						   [STORAGE_BUCKETS] = PROBE_BUCKETS,
+						   [STORAGE_DOCUMENTS] = PROBE_DOCUMENTS};
+	bool asked = check->settings->storage != STORAGE_DOCUMENTS;
+	struct probe_storage storage;
+	struct db_problem problem = {0};
+
+	if (probe_storage(db, wanted[check->settings->storage], &storage, &problem) != DB_OK)
+		say(check, MISSING, "database", "storage: %s", problem.text);
+	else
+		say(check, asked && !storage.buckets ? WARNING : OK, "database", "storage: %s", storage.why);
+	if (storage.denied)
+		say(check, WARNING, "database",
+		    "finished buckets take rights that readWrite does not give: from MongoDB 8.2 on the action "
+		    "performRawDataOperations on '%s' (readWriteAnyDatabase has it), before it find, insert, update and remove "
+		    "on its system.buckets.* collections",
+		    db_name(db));
+}
+
 static void ask_database(struct check *check)
 {
 	struct db_options options = {
@@ -301,7 +324,7 @@ static void ask_database(struct check *check)
 		return;
 	}
 	if (db_check(db, database_line, check) == 0) {
-		say(check, OK, "database", "storage: documents");
+		check_storage(check, db);
 		result = migrations_load(&migrations, NULL, &problem);
 		if (result == DB_OK)
 			result = migrate_check(db, &migrations, &report, &problem);

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -538,8 +539,9 @@ static int check_together(const struct settings *s, struct settings_problem *pro
 	bson_t all = BSON_INITIALIZER;
 	uint32_t size;
 
-	if (s->storage == STORAGE_BUCKETS)
-		return setting_wrong(problem, "storage buckets is not in this version: auto or documents");
+	if (s->bucket_span && 86400 % s->bucket_span)
+		return setting_wrong(problem, "bucket-span %" PRIu64 " does not divide a day of 86400 s: 1, 10, 60 or 600 do",
+				     s->bucket_span);
 	if (s->generic && s->hook == HOOK_TC)
 		return setting_wrong(problem, "generic and hook tc contradict each other: generic is a form of XDP");
 	if (s->direction == DIRECTION_OUT && (s->generic || s->hook == HOOK_XDP))

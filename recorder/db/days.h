@@ -32,12 +32,14 @@ static inline bool days_is_year(uint32_t day)
 	return day < 10000;
 }
 
-/* `span_s`: bucketMaxSpanSeconds of packets_* made from now on; 0: as the template says. Keeps db and migrations (until
- * days_free). NULL: no memory. */
+/*
+ * `span_s`: bucketMaxSpanSeconds of packets_* made from now on; 0: by the rate of the 24 h before (days_span_for), as
+ * the balance has it. Keeps db and migrations (until days_free). NULL: no memory.
+ */
 struct days *days_new(struct db *db, const struct migrations *migrations, unsigned span_s);
 void days_free(struct days *days);
 
-/* For days (not years) made from now on. */
+/* For days (not years) made from now on; 0 as above. */
 void days_set_span(struct days *days, unsigned span_s);
 
 /*
@@ -54,7 +56,8 @@ unsigned days_span_for(double rate);
 
 /*
  * Collections and indexes of days first..last (both days or both years, at most 62 of them) and the view as seen from
- * `last`. Looks at the server each time (one command when all is there) and forgets days that were dropped.
+ * `last`. Looks at the server each time (one command when all is there) and forgets days that were dropped. packets_* of a
+ * day that is more than an hour away is left to a later call, or to days_need: its span follows the rate of the last day.
  */
 enum db_result days_prepare(struct days *days, uint32_t first, uint32_t last, struct db_problem *problem);
 

@@ -2,9 +2,11 @@
 /*
  * migrate.h - the numbered changes of the database (migrations/NNNN-name.json), applied once each, in order.
  *
- * A file: { version, name, why, commands: [...], daily: [{ family, options, indexes }...] } in extended JSON.
+ * A file: { version, name, why, commands: [...], daily: [{ family, options, indexes, drop }...] } in extended JSON.
  * `commands` run once; each must be repeatable, since a crash can come behind any of them. `daily` are the templates of
- * the daily collections (days.h); the newest one of a family counts.
+ * the daily collections (days.h); the newest one of a family counts. Days that are there already get indexes that they
+ * lack when a recorder comes to write to them; `drop` (optional) names indexes that the server makes by itself with a new
+ * packets_* and that are taken off again before the first packet; in a collection that was there nothing is dropped.
  *
  * The collection `migrations` has a document for each applied one: {_id: version, name, checksum (SHA-256 of the file),
  * at, by: {host, pid, program}}, and while one is at work {_id: "lock", owner, host, pid, beat}. A lock whose beat

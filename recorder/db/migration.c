@@ -46,6 +46,19 @@ static bool is_list(const bson_t *doc, const char *name)
 	return true;
 }
 
+/* Each element is a text that is not empty. */
+static bool is_names(const bson_iter_t *list)
+{
+	bson_iter_t element;
+
+	if (!BSON_ITER_HOLDS_ARRAY(list) || !bson_iter_recurse(list, &element))
+		return false;
+	while (bson_iter_next(&element))
+		if (!BSON_ITER_HOLDS_UTF8(&element) || !*bson_iter_utf8(&element, NULL))
+			return false;
+	return true;
+}
+
 static bool only_fields(const bson_t *doc, const char *const *names, size_t count, const char **other)
 {
 	bson_iter_t it;
@@ -66,7 +79,7 @@ static bool only_fields(const bson_t *doc, const char *const *names, size_t coun
 /* NULL, or what is wrong with a daily template. */
 static const char *wrong_template(const bson_t *daily)
 {
-	static const char *const fields[] = {"family", "why", "options", "indexes"};
+	static const char *const fields[] = {"family", "why", "options", "indexes", "drop"};
 	static const char *const families[] = {"packets", "balance", "batches", "floods"};
 	const char *family = text_of(daily, "family"), *other;
 	bson_iter_t it;
@@ -77,11 +90,13 @@ static const char *wrong_template(const bson_t *daily)
 	if (!family || i == ARRAY_SIZE(families))
 		return "daily: family must be packets, balance, batches or floods";
 	if (!only_fields(daily, fields, ARRAY_SIZE(fields), &other))
-		return "daily: only family, why, options and indexes are known";
+		return "daily: only family, why, options, indexes and drop are known";
 	if (!bson_iter_init_find(&it, daily, "options") || !BSON_ITER_HOLDS_DOCUMENT(&it))
 		return "daily: options must be a document";
 	if (!is_list(daily, "indexes"))
 		return "daily: indexes must be a list of documents";
+	if (bson_iter_init_find(&it, daily, "drop") && !is_names(&it))
+		return "daily: drop must be a list of names";
 	return NULL;
 }
 

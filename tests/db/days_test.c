@@ -160,8 +160,10 @@ static void made_as_they_must_be(void **state)
 	struct place place;
 
 	(void)state;
-	enter(&place, 0);
+	enter(&place, 60);
+	assert_int_equal(days_span(place.days, 20260131), 0);
 	prepare(&place, 20260131, 20260201);
+	assert_int_equal(days_span(place.days, 20260131), 60);
 	assert_int_equal(
 		count_collections(
 			place.db,
@@ -179,35 +181,156 @@ static void made_as_they_must_be(void **state)
 	assert_int_equal(count_collections(place.db, "{\"options.timeseries.bucketMaxSpanSeconds\": 10, "
 						     "\"options.timeseries.bucketRoundingSeconds\": 10}"),
 			 1);
+	assert_int_equal(days_span(place.days, 20260201), 60);
+	assert_int_equal(days_span(place.days, 20260202), 10);
+	days_forget(place.days, 20260202);
+	assert_int_equal(days_span(place.days, 20260202), 0);
 	leave(&place);
 }
 
-static bool look_for_index(void *arg, const bson_t *index)
+/* Names of a collection's indexes, each behind a space, in the server's order. */
+static bool look_at_index(void *arg, const bson_t *index)
 {
 	bson_iter_t it;
+	char *names = arg;
 
-	if (bson_iter_init_find(&it, index, "name") && !strcmp(bson_iter_utf8(&it, NULL), "ts_last"))
-		*(bool *)arg = true;
+	if (bson_iter_init_find(&it, index, "name"))
+		snprintf(names + strlen(names), 200 - strlen(names), " %s", bson_iter_utf8(&it, NULL));
 	return true;
+}
+
+static char *indexes_of(struct db *db, const char *collection)
+{
+	static char names[200];
+	struct db_problem problem = {0};
+	struct db_client client;
+	bson_t *list = BCON_NEW("listIndexes", BCON_UTF8(collection));
+
+	*names = '\0';
+	assert_int_equal(db_client_pop(db, &client, &problem), DB_OK);
+	assert_int_equal(db_each(&client, NULL, list, look_at_index, names, &problem), DB_OK);
+	db_client_done(&client);
+	bson_destroy(list);
+	return names;
 }
 
 static void indexes_are_there(void **state)
 {
-	struct db_problem problem = {0};
-	struct db_client client;
 	struct place place;
-	bool found = false;
-	bson_t *list = BCON_NEW("listIndexes", "batches_20260131");
 
 	(void)state;
 	enter(&place, 0);
 	prepare(&place, 20260131, 20260131);
-	assert_int_equal(db_client_pop(place.db, &client, &problem), DB_OK);
-	assert_int_equal(db_each(&client, NULL, list, look_for_index, &found, &problem), DB_OK);
-	assert_true(found);
-	db_client_done(&client);
-	bson_destroy(list);
+	assert_non_null(strstr(indexes_of(place.db, "batches_20260131"), " ts_last"));
+	assert_non_null(strstr(indexes_of(place.db, "packets_20260131"), " hosts"));
+	assert_null(strstr(indexes_of(place.db, "packets_20260131"), " meta_1_ts_1"));
 	leave(&place);
+}
+
+/* A day of a version that knew no hosts gets their index; nothing that is there is taken from it. */
+static void made_by_an_older_version(void **state)
+{
+	struct db_problem problem = {0};
+	struct db_client client;
+	struct place place;
+
+	(void)state;
+	enter(&place, 0);
+	run_json(place.db, "{\"create\": \"packets_20260131\", \"timeseries\": {\"timeField\": \"ts\", \"metaField\": "
+			   "\"meta\", \"bucketMaxSpanSeconds\": 60, \"bucketRoundingSeconds\": 60}}");
+	run_json(place.db, "{\"create\": \"packets_20260201\", \"timeseries\": {\"timeField\": \"ts\", \"metaField\": "
+			   "\"meta\", \"granularity\": \"minutes\"}}");
+	prepare(&place, 20260131, 20260131);
+	assert_string_equal(indexes_of(place.db, "packets_20260131"), " meta_1_ts_1 hosts");
+	assert_int_equal(days_span(place.days, 20260131), 60);
+	assert_int_equal(db_client_pop(place.db, &client, &problem), DB_OK);
+	assert_int_equal(days_need(place.days, &client, 20260201, &problem), DB_OK);
+	db_client_done(&client);
+	assert_non_null(strstr(indexes_of(place.db, "packets_20260201"), " hosts"));
+	assert_int_equal(days_span(place.days, 20260201), 0);
+	leave(&place);
+}
+
+/* The wall clock is `wall` from now on. */
+static void set_clock(int64_t wall)
+{
+	char path[] = "/tmp/xdp-recorder-clock-XXXXXX";
+	int fd = mkstemp(path);
+	int64_t offset;
+
+	assert_true(fd >= 0);
+	clock_inject(NULL);
+	offset = wall - clock_wall_ns();
+	assert_int_equal(write(fd, &offset, sizeof(offset)), sizeof(offset));
+	assert_int_equal(clock_inject(path), 0);
+	close(fd);
+	unlink(path);
+}
+
+static bool packets_there(struct place *place, uint32_t day)
+{
+	char filter[64];
+
+	snprintf(filter, sizeof(filter), "{\"name\": \"packets_%u\"}", day);
+	return count_collections(place->db, filter) == 1;
+}
+
+/* A capture's second in the balance. */
+static void insert_balance(struct db *db, uint32_t day, const char *iface, int64_t wall, long packets)
+{
+	static int id;
+	char json[300];
+
+	snprintf(json, sizeof(json),
+		 "{\"insert\": \"balance_%u\", \"documents\": [{\"_id\": %d, \"ts\": {\"$date\": {\"$numberLong\": "
+		 "\"%lld\"}}, \"sensor\": \"s\", \"iface\": \"%s\", \"stored\": {\"packets\": {\"$numberLong\": "
+		 "\"%ld\"}, \"bytes\": 1}}]}",
+		 day, id++, (long long)clock_ms(wall), iface, packets);
+	run_json(db, json);
+}
+
+/* Tomorrow's packets are made in the last hour of today, by the rate of the last 24 h; at once when some come. */
+static void span_by_rate(void **state)
+{
+	static const struct {
+		long busy; /* packets of the busier interface, over two hours */
+		unsigned span_s;
+	} cases[] = {{0, 10}, {7200 * 2000, 1}, {7200 * 999, 10}, {7200 * 50, 60}, {7200 * 2, 600}};
+	const int64_t second = NS_PER_SEC, midnight = clock_day_start(20270102);
+	struct db_problem problem = {0};
+	struct db_client client;
+	struct place place;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		set_clock(midnight - 5400 * second);
+		enter(&place, 0);
+		prepare(&place, 20270101, 20270102);
+		assert_int_equal(days_span(place.days, 20270101), 10);
+		assert_false(packets_there(&place, 20270102));
+		assert_int_equal(count_collections(place.db, "{\"name\": \"balance_20270102\"}"), 1);
+		if (cases[i].busy) {
+			set_clock(midnight - 1800 * second);
+			/* too long ago; another interface, half as busy; and in two halves, of either side */
+			insert_balance(place.db, 20261231, "r0", midnight - 89000 * second, 1000000000);
+			insert_balance(place.db, 20270101, "r1", midnight - 9000 * second, cases[i].busy / 2);
+			insert_balance(place.db, 20270101, "r0", midnight - 9000 * second, cases[i].busy / 3);
+			insert_balance(place.db, 20270101, "r0", midnight - 2000 * second,
+				       cases[i].busy - cases[i].busy / 3);
+			prepare(&place, 20270101, 20270102);
+		} else {
+			assert_int_equal(db_client_pop(place.db, &client, &problem), DB_OK);
+			assert_int_equal(days_need(place.days, &client, 20270102, &problem), DB_OK);
+			db_client_done(&client);
+		}
+		assert_true(packets_there(&place, 20270102));
+		assert_int_equal(days_span(place.days, 20270102), cases[i].span_s);
+		leave(&place);
+	}
+	clock_inject(NULL);
+	assert_int_equal(days_span_for(0), 10);
+	assert_int_equal(days_span_for(0.01), 600);
+	assert_int_equal(days_span_for(1e9), 1);
 }
 
 /* Another recorder made the day with another span: it is taken as it is. A plain collection is not. */
@@ -223,6 +346,7 @@ static void made_by_others(void **state)
 	prepare(&other, 20260131, 20260131);
 	prepare(&place, 20260131, 20260131);
 	assert_int_equal(count_collections(place.db, "{\"options.timeseries.bucketMaxSpanSeconds\": 1}"), 1);
+	assert_int_equal(days_span(place.days, 20260131), 1);
 	run_json(place.db, "{\"create\": \"packets_20260201\"}");
 	assert_int_equal(days_prepare(place.days, 20260201, 20260201, &problem), DB_FATAL);
 	assert_non_null(strstr(problem.text, "packets_20260201"));
@@ -363,6 +487,7 @@ static void years(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(there); i++) {
 		prepare(&place, there[i], there[i]);
 		insert_of_year(place.db, there[i], (int)i);
+		assert_int_equal(days_span(place.days, there[i]), 3600);
 	}
 	assert_string_equal(days_collection(name, "batches", 2019), "batches_2019");
 	assert_int_equal(count_collections(place.db, "{\"name\": {\"$regex\": \"^packets_[0-9]{4}$\"}, \"type\": "
@@ -483,6 +608,7 @@ int main(void)
 		cmocka_unit_test(view_with_gaps),	  cmocka_unit_test(only_the_newest_ninety),
 		cmocka_unit_test(dropped_and_made_again), cmocka_unit_test(years),
 		cmocka_unit_test(years_and_days),	  cmocka_unit_test(several_at_once),
+		cmocka_unit_test(made_by_an_older_version), cmocka_unit_test(span_by_rate),
 	};
 
 	return cmocka_run_group_tests_name("days", tests, set_up, tear_down);

@@ -32,6 +32,7 @@ struct fake {
 	uint16_t port;
 	pthread_t thread;
 	_Atomic enum fake_manner hello, command;
+	int wire; /* maxWireVersion of the greeting, 0: 21 */
 	const char *hello_more; /* JSON fields of the greeting, behind the usual ones; NULL */
 	/* JSON of the answer to a command; called by many threads. NULL: {ok: 1}. */
 	const char *(*answer)(struct fake *fake, const char *name, const bson_t *command);
@@ -131,8 +132,7 @@ static inline bool fake_serve_one(struct fake *fake, int fd)
 {
 	static const char greeting[] =
 		"\"isWritablePrimary\": true, \"ismaster\": true, \"helloOk\": true, \"maxBsonObjectSize\": 16777216, "
-		"\"maxMessageSizeBytes\": 48000000, \"maxWriteBatchSize\": 100000, \"minWireVersion\": 0, "
-		"\"maxWireVersion\": 21, \"ok\": 1";
+		"\"maxMessageSizeBytes\": 48000000, \"maxWriteBatchSize\": 100000, \"minWireVersion\": 0, \"ok\": 1";
 	uint8_t header[16];
 	uint32_t len, opcode;
 	char hello[1024];
@@ -156,7 +156,8 @@ static inline bool fake_serve_one(struct fake *fake, int fd)
 	    bson_iter_next(&it)) {
 		const char *name = bson_iter_key(&it);
 		if (!strcmp(name, "hello") || !strcasecmp(name, "ismaster")) {
-			snprintf(hello, sizeof(hello), "{%s%s%s}", greeting, fake->hello_more ? ", " : "",
+			snprintf(hello, sizeof(hello), "{%s, \"maxWireVersion\": %d%s%s}", greeting,
+				 fake->wire ? fake->wire : 21, fake->hello_more ? ", " : "",
 				 fake->hello_more ? fake->hello_more : "");
 			goes_on = fake_reply(fake, fd, header, hello, fake->hello);
 		} else {

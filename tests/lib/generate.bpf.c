@@ -135,6 +135,8 @@ static __always_inline int quiet(void *data, void *end)
 	return send4(data, end, &settings.template[kind & 3], &v);
 }
 
+#include "tests/lib/generate_flows.h"
+
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
@@ -143,6 +145,8 @@ int generate(struct xdp_md *ctx)
 	struct varying v = {};
 	__u64 random;
 
+	if (settings.flows)
+		return flows(data, end);
 	if (settings.quiet_per && --state.until_quiet == 0) {
 		state.until_quiet = settings.quiet_per;
 		return quiet(data, end);

@@ -16,6 +16,8 @@
  * k, port 20000 + k, even ones TCP, odd ones UDP; its n-th frame (from 0) has the IPv4 id n. The first half goes to the
  * flood's destination, the others to 10.201.0.0 + k.
  *
+ * --flows N: heavy-tailed conversations instead of a flood, see generate_flows.h; live frames only.
+ *
  * Last line: packets, bytes, what of them was quiet, refused by the device, seconds, packets a second. Exit
  * status 3 when the device refused frames.
  */
@@ -74,8 +76,8 @@ static void usage(void)
 {
 	fputs("usage: generate --iface IF [--raw] [--count N] [--rate N] [--size BYTES] [--sources "
 	      "one|N|random|random6]\n"
-	      "                [--proto udp|tcp-syn|tcp|icmp|fragment|mix] [--quiet-per N] [--quiet-flows N] [--vlan "
-	      "ID]\n"
+	      "                [--proto udp|tcp-syn|tcp|icmp|fragment|mix] [--quiet-per N] [--quiet-flows N] [--flows "
+	      "N] [--vlan ID]\n"
 	      "                [--from ADDRESS] [--to ADDRESS] [--from-mac MAC] [--to-mac MAC] [--first N] [--seed N] "
 	      "[--cpu N]\n"
 	      "defaults: --count 1000 --rate 0 (as fast as possible) --size 60 (without FCS) --sources one --proto "
@@ -155,6 +157,7 @@ static int parse(struct options *o, int argc, char **argv)
 		{"proto", 1, 0, 'p'},
 		{"quiet-per", 1, 0, 'q'},
 		{"quiet-flows", 1, 0, 'Q'},
+		{"flows", 1, 0, 'l'},
 		{"vlan", 1, 0, 'v'},
 		{"from", 1, 0, 'f'},
 		{"to", 1, 0, 't'},
@@ -197,6 +200,9 @@ static int parse(struct options *o, int argc, char **argv)
 		case 'Q':
 			o->quiet_flows = (uint32_t)number("quiet-flows", optarg, 1, 40000);
 			break;
+		case 'l':
+			o->flows = (uint32_t)number("flows", optarg, 1, GEN_FLOWS);
+			break;
 		case 'v':
 			o->vlan = (uint16_t)number("vlan", optarg, 0, 4095);
 			break;
@@ -232,6 +238,8 @@ static int parse(struct options *o, int argc, char **argv)
 		usage();
 		exit(2);
 	}
+	if (o->flows && o->size < GEN_FLOW_HEADERS)
+		o->size = GEN_FLOW_HEADERS;
 	o->ifindex = if_nametoindex(o->iface);
 	if (!o->ifindex)
 		wrong("iface", o->iface);

@@ -13,6 +13,17 @@
 
 enum gen_kind { GEN_FLOOD, GEN_QUIET_TCP, GEN_QUIET_UDP, GEN_KINDS };
 
+/* --flows: conversations at once, at most; a power of two, for the verifier. */
+#define GEN_FLOWS 4096u
+#define GEN_FLOW_HEADERS 72u /* bytes written in each of their frames: TCP with time stamps, rounded up */
+struct gen_flow {
+	__u32 inside, outside; /* network order */
+	__u32 left;	       /* packets, 0: over */
+	__u32 seq[2];
+	__u16 port, service; /* network order */
+	__u32 proto;
+};
+
 enum gen_sources {
 	GEN_ONE,     /* the template's */
 	GEN_MANY,    /* the template's plus 0..sources - 1, at random */
@@ -39,7 +50,11 @@ struct gen_settings {
 	__u32 quiet_source; /* host byte order: flow k comes from this + k */
 	__u32 quiet_target; /* and flows from quiet_known on go to this + k */
 	__u32 victim;
-	__u32 reserved;
+	__u32 flows; /* 0: none, else conversations at once instead of a flood */
+	__u32 payload; /* bytes of TCP payload in their frames */
+	__u16 ip_len, udp_len; /* network order */
+	__u8 smac[6], dmac[6];
+	__u32 pad;
 	struct gen_template template[GEN_KINDS + 1]; /* a power of two, for the verifier */
 };
 
@@ -49,7 +64,10 @@ struct gen_state {
 	__u32 until_quiet;
 	__u32 flow;  /* of the next quiet frame */
 	__u32 round; /* how often each flow had its turn: goes into the IPv4 id */
-	__u32 reserved;
+	/* of --flows */
+	__u32 train; /* packets left of this train */
+	__u32 current, back;
+	__u32 clock; /* of time stamps, counts packets */
 };
 
 #endif

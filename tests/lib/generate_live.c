@@ -172,6 +172,13 @@ static void fill_settings(struct gen_settings *s, const struct options *o, uint8
 	memcpy(&s->victim, o->to, 4);
 	s->victim = ntohl(s->victim);
 
+	s->flows = o->flows;
+	s->payload = *len - 66; /* Ethernet, IPv4, TCP with time stamps */
+	s->ip_len = htons((uint16_t)(*len - 14));
+	s->udp_len = htons((uint16_t)(*len - 34));
+	memcpy(s->smac, o->smac, 6);
+	memcpy(s->dmac, o->dmac, 6);
+
 	/* What the program writes into each frame must not be in the sums. */
 	spec = flood;
 	spec.sport = spec.proto == IPPROTO_ICMP || spec.proto == IPPROTO_ICMPV6 ? spec.sport : 0;

@@ -17,7 +17,7 @@ struct options {
 	uint32_t size;
 	uint32_t sources_mode, sources;
 	enum gen_proto proto;
-	uint32_t quiet_per, quiet_flows;
+	uint32_t quiet_per, quiet_flows, flows;
 	uint16_t vlan;
 	uint8_t smac[6], dmac[6];
 	uint8_t from[4], to[4];

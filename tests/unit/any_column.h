@@ -101,15 +101,15 @@ static inline struct column_value any_column_value(uint8_t type, uint8_t how, st
 	return v;
 }
 
-/* As many values as the source and `most` give. */
-static inline uint32_t any_column(struct column_value *values, uint32_t most, struct any_source s)
+/* As many values as the source and `most` give; of that type, or of all types when it is 0. */
+static inline uint32_t any_column(struct column_value *values, uint32_t most, uint8_t only, struct any_source s)
 {
 	static const uint8_t types[] = {
 		BSON_INT32,	 BSON_DOUBLE,  BSON_STRING,    BSON_DATE,  BSON_BINARY,		 BSON_INT64,
 		BSON_BOOL,	 BSON_OID,     BSON_TIMESTAMP, BSON_NULL,  BSON_OBJECT,		 BSON_CODE,
 		BSON_DECIMAL128, BSON_SYMBOL,  BSON_REGEX,     BSON_ARRAY, BSON_CODE_WITH_SCOPE, BSON_DBPOINTER,
 		BSON_MIN_KEY,	 BSON_MAX_KEY, BSON_UNDEFINED};
-	uint8_t type = types[any_take(&s, 1) % sizeof(types)];
+	uint8_t type = only ? only : types[any_take(&s, 1) % sizeof(types)];
 	struct column_value last = any_column_value(type, (uint8_t)any_take(&s, 1), &s);
 	uint32_t n = 0;
 
@@ -131,7 +131,7 @@ static inline uint32_t any_column(struct column_value *values, uint32_t most, st
 			by = (int8_t)any_take(&s, 1);
 			break;
 		case 3:
-			type = how ? type : types[any_take(&s, 1) % sizeof(types)];
+			type = how || only ? type : types[any_take(&s, 1) % sizeof(types)];
 			last = any_column_value(type, (uint8_t)any_take(&s, 1), &s);
 			break;
 		default:

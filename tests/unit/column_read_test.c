@@ -122,7 +122,7 @@ static void any_values_go_there_and_back(void **state)
 
 		for (unsigned i = 0; i < sizeof(bytes); i++)
 			bytes[i] = (uint8_t)packets_random(&random);
-		n = any_column(values, round % 16 ? 400 : MOST, source);
+		n = any_column(values, round % 16 ? 400 : MOST, 0, source);
 		for (uint32_t i = 0; i < n; i++)
 			sum += values[i].len;
 		snprintf(name, sizeof(name), "round %u", round);

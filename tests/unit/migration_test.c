@@ -97,6 +97,14 @@ static void wrong_files(void **state)
 		 "indexes"},
 		{"0001-a.json",
 		 HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": [], "
+		      "\"drop\": [1]}]}",
+		 "drop must be"},
+		{"0001-a.json",
+		 HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": [], "
+		      "\"drop\": \"x\"}]}",
+		 "drop must be"},
+		{"0001-a.json",
+		 HEAD "\"commands\": [], \"daily\": [{\"family\": \"packets\", \"options\": {}, \"indexes\": [], "
 		      "\"x\": 1}]}",
 		 "are known"},
 	};

@@ -125,7 +125,10 @@ static void test_mistakes_on_the_command_line(void **state)
 		{SETTINGS_RECORD, "--mongo http://x", "command line: --mongo: must begin with mongodb:// or mongodb+srv://, or be the path of a Unix socket"},
 		{SETTINGS_RECORD, "--mongo mongodb://a --mongo-file b", "mongo and mongo-file are given at the same place: one is needed"},
 		{SETTINGS_RECORD, "--mongo-file absent", "mongo-file: cannot read absent: No such file or directory"},
-		{SETTINGS_RECORD, "--storage buckets", "storage buckets is not in this version: auto or documents"},
+		{SETTINGS_RECORD, "--storage bucket", "command line: --storage \"bucket\": must be auto, buckets or documents"},
+		{SETTINGS_RECORD, "--bucket-span 7", "bucket-span 7 does not divide a day of 86400 s: 1, 10, 60 or 600 do"},
+		{SETTINGS_RECORD, "--bucket-span 3601", "command line: --bucket-span \"3601\": must be a whole number from 1 to 3600, or auto"},
+		{SETTINGS_CHECK, "--bucket-span 10", "command line: --bucket-span is for record or stop, check does not take it"},
 		{SETTINGS_RECORD, "--generic --hook tc", "generic and hook tc contradict each other: generic is a form of XDP"},
 		{SETTINGS_RECORD, "--generic -Q out", "direction out and generic contradict each other: XDP sees only packets that enter"},
 		{SETTINGS_RECORD, "--tap -Q out", "tap and direction out contradict each other: a mirror port's packets enter"},
@@ -447,7 +450,7 @@ static const char *const sets[] = {
 	"-i eth1 --generic --clsact --log-level error --storage documents --database-wait forever --on-outage end",
 	"-i eth1 --database-wait 0s --batch-age 1500ms --batch-packets 1 --in-flight 3 --home 10.0.0.0/8,::1 --user root",
 	"-i eth1 --mongo mongodb://plain.example:27018/?replicaSet=rs0 --database other --sensor x#y --quiet",
-	"-i eth1 --mongo /run/engine.sock --test-clock /tmp/c",
+	"-i eth1 --mongo /run/engine.sock --test-clock /tmp/c --storage buckets --bucket-span 600",
 	"",
 };
 
