@@ -37,7 +37,7 @@ void storage_probe_again(struct drainer *d)
 	log_warn("what the server takes cannot be probed again: %s", problem.text);
 }
 
-char *storage_name(const struct drainer *d, char out[64])
+static char *storage_name(const struct drainer *d, char out[64])
 {
 	if (d->db)
 		return probe_name(&d->storage, out);
@@ -47,7 +47,7 @@ char *storage_name(const struct drainer *d, char out[64])
 
 void storage_apply(struct drainer *d)
 {
-	char before[64], now[64], text[sizeof(d->probed.why) + 160];
+	char before[64], now[64], text[sizeof(d->probed.why) + 192];
 	bool first = !d->storage_known;
 
 	if (!d->probed_new)
