@@ -303,6 +303,25 @@ static void print_problem(FILE *out, const bson_t *now, const char *red, const c
 		fprintf(out, "problem   %s%s%s\n", red, *problem ? problem : file, off);
 }
 
+/* Only what is not as it should be, and the span. */
+static void print_buckets(FILE *out, const bson_t *now, const char *red, const char *off)
+{
+	double span = 0, written = 0, failed = 0, refused = 0, clashes = 0, checked = 0;
+
+	if (!number_of(now, "buckets.span", &span) || strncmp(text_of(now, "storage"), "buckets", 7))
+		return;
+	number_of(now, "buckets.written", &written);
+	number_of(now, "buckets.checked", &checked);
+	number_of(now, "buckets.check_failed", &failed);
+	number_of(now, "buckets.refused", &refused);
+	number_of(now, "buckets.clashes", &clashes);
+	fprintf(out, "buckets   of %.0f s: %.0f written, %.0f decoded again", span, written, checked);
+	if (failed + refused + clashes > 0)
+		fprintf(out, ", %s%.0f were not what they were made from, %.0f refused, %.0f ids taken%s", red, failed, refused,
+			clashes, off);
+	fputc('\n', out);
+}
+
 static void print_head(FILE *out, const bson_t *now, const char *red, const char *green, const char *off)
 {
 	const char *state = text_of(now, "state"), *database = text_of(now, "database.state");
@@ -328,6 +347,7 @@ static void print_head(FILE *out, const bson_t *now, const char *red, const char
 			fprintf(out, ", a command takes %.1f ms", latency);
 		fprintf(out, ", %s at %s, stored as %s\n", text_of(now, "database.name"), text_of(now, "database.uri"),
 			text_of(now, "storage"));
+		print_buckets(out, now, red, off);
 	}
 	print_file(out, now, red, green, off);
 	print_problem(out, now, red, off);

@@ -66,7 +66,7 @@ struct settings_origin {
  * The members, with their units: bool generic, clsact, tap, no_promiscuous, detach, keep, quiet; int (enums above)
  * direction, hook, storage, on_outage, log_level; uint64_t count, ring_size (bytes, 0 = by rule), batch_packets (0 = by mode),
  * in_flight, bucket_span (s, 0 = by the rate), database_wait_ms (SETTINGS_FOREVER), batch_age_ms (0 = by mode);
- * char * instance, user, database, sensor (never NULL
+ * bool check_buckets; char * instance, user, database, sensor (never NULL
  * after settings_load, instance "" when no interface is named), mongo, mongo_file, test_clock (NULL when not given);
  * struct settings_list interfaces, home. `mongo` holds the URI also when it was read from mongo_file.
  */

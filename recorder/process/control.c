@@ -161,7 +161,7 @@ static char *status_line(const struct drainer *d)
 	bson_append_utf8(&doc, "since", -1, text, -1);
 	bson_append_double(&doc, "uptime", -1, (double)(clock_boot_ns() - d->started_boot) / 1e9);
 	bson_append_utf8(&doc, "state", -1, drainer_state_name(d), -1);
-	bson_append_utf8(&doc, "storage", -1, d->db ? "documents" : "none", -1);
+	storage_status(&doc, d);
 	if (d->db)
 		append_database(&doc, d);
 	if (d->file)

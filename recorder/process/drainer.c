@@ -83,6 +83,7 @@ static void on_second(uv_timer_t *timer)
 		return;
 	upstream_check_days(d);
 	check_interfaces(d);
+	storage_check_counts(d);
 	if (++ticks % 10 == 0)
 		addresses_refresh(d);
 	book_horizon(d);

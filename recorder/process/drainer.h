@@ -7,6 +7,7 @@
  *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled; open.c takeover.c
  *   book.c      the small documents: balance rows at each horizon, events
  *   upstream.c  database and file: opening, the coming days, what they say
+ *   storage.c   what the server takes: buckets or documents
  *   addresses.c which addresses are ours
  *   own.c       the recorder's own connections, found among its sockets
  *   control.c   the status socket
@@ -23,6 +24,7 @@
 #include "recorder/db/connect.h"
 #include "recorder/db/days.h"
 #include "recorder/db/migrate.h"
+#include "recorder/db/probe.h"
 #include "recorder/ledger/balance.h"
 #include "recorder/ledger/journal.h"
 #include "recorder/process/link.h"
@@ -173,6 +175,12 @@ struct drainer {
 	unsigned days_age;              /* seconds since */
 	uint32_t days_wanted_first, days_wanted_last;
 	char problem[200];              /* newest from the sink; empty when it keeps up */
+	struct probe_storage storage; /* as the newest probe found it, when storage_known */
+	bool storage_known;
+	struct probe_storage probed;  /* the worker's, like server, while it starts or looks at the days */
+	struct db_server server;      /* that was probed */
+	bool probed_new;
+	uint64_t check_failed, buckets_refused; /* so many are said */
 	enum db_result start_result;
 	uint64_t latency_ns;
 	uint64_t away_since; /* boot ns, 0: the sink takes what it is given */
@@ -230,6 +238,14 @@ void upstream_end_file(struct drainer *d);     /* the captures have ended: their
 void upstream_close(struct drainer *d);
 /* `batch`: of a batch, not of a small document. */
 void drainer_report(struct drainer *d, const struct sink_report *report, bool settled, bool batch);
+
+/* storage.c */
+/* On a worker: what the server takes. The second only where another one answers than was asked before. */
+enum db_result storage_probe(struct drainer *d, struct db_problem *problem);
+void storage_probe_again(struct drainer *d);
+void storage_apply(struct drainer *d);	      /* on the loop: what a worker has found */
+void storage_check_counts(struct drainer *d); /* what went wrong with buckets becomes events */
+void storage_status(bson_t *to, const struct drainer *d);
 
 /* own.c */
 void own_scan(struct drainer *d);

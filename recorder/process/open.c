@@ -138,6 +138,19 @@ void open_acknowledged(struct flight *flight)
 	open_free(flight);
 }
 
+void open_close(struct flight *flight)
+{
+	char text[120];
+
+	snprintf(text, sizeof(text), "the server does not take the bucket of batch %llu",
+		 (unsigned long long)flight->batch->number);
+	log_warn("%s: %s: %.150s", flight->lane->info.iface, text, flight->report.problem);
+	book_event(flight->lane->drainer, flight->lane, "bucket-refused", text, NULL);
+	free_job(flight);
+	flight->batch->open = false;
+	flight_prepare(flight);
+}
+
 /* The larger revision cannot be: what it has more is given back to the rings, and the acknowledged one closes. */
 static void shrink(struct flight *flight)
 {

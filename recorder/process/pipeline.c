@@ -210,6 +210,10 @@ static void write_done(uv_work_t *work, int status)
 		lane_settle_prefix(lane);
 		break;
 	case SINK_AGAIN:
+		if (flight->report.close) {
+			open_close(flight);
+			break;
+		}
 		flight->state = FLIGHT_WAITING;
 		set_lingering(flight, flight->report.waiting);
 		uv_timer_start(&flight->again, write_again,

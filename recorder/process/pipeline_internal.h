@@ -40,6 +40,8 @@ struct flight *open_of(const struct lane *lane);
 uint64_t open_look(struct flight *flight, uint64_t now);
 /* The sink has this revision. */
 void open_acknowledged(struct flight *flight);
+/* The server does not take this revision as a bucket: the batch closes, then its packets can be documents. */
+void open_close(struct flight *flight);
 /* Others have the identities of its buckets. */
 void open_clash(struct flight *flight);
 void open_free(struct flight *flight);

@@ -88,6 +88,8 @@ static void start_work(uv_work_t *work)
 			d->start_result = migrate_run(d->db, &d->migrations, NULL, &report, &problem);
 		if (d->start_result == DB_OK)
 			d->start_result = days_prepare(d->days, today, clock_next_day(today), &problem);
+		if (d->start_result == DB_OK)
+			d->start_result = storage_probe(d, &problem);
 		memcpy(d->problem, problem.text, sizeof(d->problem) < sizeof(problem.text) ? sizeof(d->problem)
 											    : sizeof(problem.text));
 		d->problem[sizeof(d->problem) - 1] = '\0';
@@ -128,6 +130,7 @@ static void start_done(uv_work_t *work, int status)
 		return;
 	}
 	d->problem[0] = '\0';
+	storage_apply(d);
 	d->sink_ready = true;
 	if (d->state == DRAINER_STARTING)
 		d->state = DRAINER_RECORDING;
@@ -154,8 +157,9 @@ static int open_database(struct drainer *d)
 		log_error("%s", problem.text);
 		return -EINVAL;
 	}
-	d->days = days_new(d->db, &d->migrations, 0);
-	sink = (struct mongo_sink_options){.db = d->db, .days = d->days, .ends = d->ends};
+	d->days = days_new(d->db, &d->migrations, (unsigned)d->settings->bucket_span);
+	sink = (struct mongo_sink_options){
+		.db = d->db, .days = d->days, .ends = d->ends, .check_all = d->settings->check_buckets};
 	d->mongo = d->days ? mongo_sink_new(&sink) : NULL;
 	if (d->mongo)
 		return 0;
@@ -252,6 +256,7 @@ static void days_work(uv_work_t *work)
 	} else if (report.problem[0]) {
 		log_warn("the coming day's collections are not ready: %s", report.problem);
 	}
+	storage_probe_again(d);
 }
 
 static void days_done(uv_work_t *work, int status)
@@ -261,12 +266,13 @@ static void days_done(uv_work_t *work, int status)
 	(void)status;
 	d->days_busy = false;
 	d->working--;
+	storage_apply(d);
 	drainer_check_end(d);
 }
 
 /*
  * Today and tomorrow have their collections before their first packet. Looked at once a minute too: a server that was killed may
- * have forgotten one, somebody may have dropped it.
+ * have forgotten one, somebody may have dropped it; another server may take other buckets.
  */
 void upstream_check_days(struct drainer *d)
 {
