@@ -4,6 +4,9 @@
  *
  * Reads whatever a server may have made (all types and selectors of BUCKETS.md section 5, but interleaved mode), not
  * only what column.h writes, and trusts nothing: a column comes from a database.
+ *
+ * What it does not look into: whether a string is UTF-8, and what is inside an object, an array or another type that is
+ * handed out as it is in BSON. Code is read as a string is.
  */
 #ifndef XDP_RECORDER_ENCODE_COLUMN_READ_H
 #define XDP_RECORDER_ENCODE_COLUMN_READ_H
