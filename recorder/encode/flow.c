@@ -2,9 +2,10 @@
 /*
  * flow.c - records to rows and distinct keys.
  *
- * Keys get their numbers in the order of their first packets, and are sorted by their bytes: nothing that the caller sees
- * depends on the hash, whose seed is random because what is hashed comes from the network. The table holds 16 more bits of
- * the hash beside the number, so nearly always one key is compared for each packet, and its line is the one that is needed.
+ * Keys get their numbers in the order of their first packets, and are sorted by their bytes: nothing that the caller
+ * sees depends on the hash, whose seed is random because what is hashed comes from the network. The table holds 16 more
+ * bits of the hash beside the number, so nearly always one key is compared for each packet, and its line is the one
+ * that is needed.
  */
 #include "recorder/encode/flow_internal.h"
 
@@ -60,9 +61,9 @@ void flow_maker_free(struct flow_maker *m)
 /* Room for `rows` rows; what was there is lost. */
 static int reserve_rows(struct flow_maker *m, uint32_t rows)
 {
-	const size_t each = sizeof(*m->row) + sizeof(*m->key) + sizeof(*m->text) + sizeof(*m->sort) + sizeof(*m->spare) +
-			    sizeof(*m->order) + sizeof(*m->first_rare) + sizeof(*m->hash) + sizeof(*m->start) +
-			    sizeof(*m->number) + sizeof(*m->out);
+	const size_t each = sizeof(*m->row) + sizeof(*m->key) + sizeof(*m->text) + sizeof(*m->sort) +
+			    sizeof(*m->spare) + sizeof(*m->order) + sizeof(*m->first_rare) + sizeof(*m->hash) +
+			    sizeof(*m->start) + sizeof(*m->number) + sizeof(*m->out);
 	uint32_t cap = ROWS_MIN;
 	uint8_t *at;
 
@@ -72,7 +73,8 @@ static int reserve_rows(struct flow_maker *m, uint32_t rows)
 		cap *= 2;
 	free(m->memory);
 	m->cap = 0;
-	m->memory = at = aligned_alloc(64, each * cap); /* cap is a multiple of 64, so each array's first member is aligned */
+	m->memory = at =
+		aligned_alloc(64, each * cap); /* cap is a multiple of 64, so each array's first member is aligned */
 	if (!at)
 		return -ENOMEM;
 #define CARVE(array) (m->array = (void *)at, at += sizeof(*m->array) * cap)
@@ -128,8 +130,8 @@ static inline v2u64 product(v2u64 a, v2u64 b)
 }
 
 /*
- * Each 32-bit word plus its random number, products of pairs, their sum: two keys have the same sum with a probability of
- * 2^-32 (the NH family of universal hash functions, RFC 4418). Then its bits are spread.
+ * Each 32-bit word plus its random number, products of pairs, their sum: two keys have the same sum with a probability
+ * of 2^-32 (the NH family of universal hash functions, RFC 4418). Then its bits are spread.
  */
 static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_key *key)
 {
@@ -153,7 +155,8 @@ static inline bool same_key(const struct packet_key *a, const struct packet_key 
 	return !(d[0] | d[1]);
 }
 
-/* A place holds the hash's upper 16 bits, made odd, and the number; the index is of the lower bits and the upper ones. */
+/* A place holds the hash's upper 16 bits, made odd, and the number; the index is of the lower bits and the upper ones.
+ */
 static inline uint32_t place_tag(uint32_t hash)
 {
 	return (hash & 0xffff0000u) | 0x10000u;
@@ -179,8 +182,8 @@ static __attribute__((noinline)) int grow_table(struct flow_maker *m)
 	return 0;
 }
 
-static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct packet *p, const struct ends_table *ends,
-					     uint32_t hash, uint32_t place)
+static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct packet *p,
+					     const struct ends_table *ends, uint32_t hash, uint32_t place)
 {
 	uint32_t k = m->keys++;
 
@@ -280,8 +283,9 @@ static inline void decode_some(struct decoded *d, const struct rec_head **record
 }
 
 /*
- * Packet by packet through one stage after the other, SOME at a time: what decode wrote in small pieces is read in large ones, which
- * waits for the writes to leave the store buffer; and the table's lines are under way while other keys are hashed.
+ * Packet by packet through one stage after the other, SOME at a time: what decode wrote in small pieces is read in
+ * large ones, which waits for the writes to leave the store buffer; and the table's lines are under way while other
+ * keys are hashed.
  */
 static int make_rows(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends)
 {

@@ -3,8 +3,9 @@
  * flow_order.c - the order of the keys, then of the packets.
  *
  * A key's text is sorted SORT_BYTES bytes at a time: these and the key's number are one integer, so that a step moves 8
- * bytes for each key; keys that are equal so far are sorted by the next bytes. A step looks at bits that differ only, and where
- * none differs it is left out. Families are apart from the begin, so that little differs within one: 10.0.0.0/8 has no first byte.
+ * bytes for each key; keys that are equal so far are sorted by the next bytes. A step looks at bits that differ only,
+ * and where none differs it is left out. Families are apart from the begin, so that little differs within
+ * one: 10.0.0.0/8 has no first byte.
  */
 #include "recorder/encode/flow_internal.h"
 
@@ -28,8 +29,9 @@ static void sort_text(uint8_t *t, const struct packet_key *k, bool out)
 		remote = out ? k->dmac : k->smac;
 	}
 	memset(t, 0, 64);
-	memcpy(t, local, n);
-	memcpy(t + n, remote, n);
+	/* 16 bytes whatever n is: what is too much is within the key, and written over. */
+	memcpy(t, local, 16);
+	memcpy(t + n, remote, 16);
 	t += 2 * n;
 	t[0] = k->proto;
 	put_be16(t + 1, out ? k->sport : k->dport);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * encode_flow.c - what flow_make spends on each packet, beside the decode that it contains: on the heavy-tailed mix of
- * traffic.h, on the same with every other kind of packet in it, and on the worst case, each packet a conversation of its
- * own (UDP from random addresses to one). Prints `NAME figure unit` lines; ns are of CPU, the best of the rounds. --smoke: one
- * round; --once CASE BATCH PART: that part of that case once, without a figure, to count its instructions.
+ * traffic.h, on the same with every other kind of packet in it, and on the worst case, each packet a conversation of
+ * its own (UDP from random addresses to one). Prints `NAME figure unit` lines; ns are of CPU, the best of the rounds.
+ * --smoke: one round; --once CASE BATCH PART: that part of that case once, without a figure, to count its instructions.
  */
 #include <stdio.h>
 #include <time.h>
@@ -55,7 +55,8 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* `part` over all packets; ns of CPU of it. `order`: flow_make is done before each, and only the order again is timed. */
+/* `part` over all packets; ns of CPU of it. `order`: flow_make is done before each, and only the order again is timed.
+ */
 static uint64_t run(const struct trace *t, uint32_t size, void (*part)(struct batch *))
 {
 	uint64_t ns = 0;
@@ -102,7 +103,8 @@ static void report(const char *name, const struct trace *t, unsigned rounds)
 	static const uint32_t sizes[] = {4096, FLOW_MOST};
 
 	for (unsigned i = 0; i < 2; i++) {
-		double decode = measure(t, sizes[i], part_decode, rounds), order = measure(t, sizes[i], NULL, rounds), all;
+		double decode = measure(t, sizes[i], part_decode, rounds), order = measure(t, sizes[i], NULL, rounds),
+		       all;
 
 		keys = rares = 0;
 		all = measure(t, sizes[i], part_all, rounds);
@@ -195,8 +197,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s [--smoke | --once CASE BATCH all|decode]\n", argv[0]);
 		r = 2;
 	} else {
-		printf("# %d packets from %d rings; synthetic: " TRAFFIC_TEXT "; best of %u rounds\n", PACKETS, RINGS, INSIDE,
-		       OUTSIDE, LIVE, FLOW_MAX, rounds);
+		printf("# %d packets from %d rings; synthetic: " TRAFFIC_TEXT "; best of %u rounds\n", PACKETS, RINGS,
+		       INSIDE, OUTSIDE, LIVE, FLOW_MAX, rounds);
 		for (unsigned i = 0; i < 3; i++) {
 			struct trace t;
 

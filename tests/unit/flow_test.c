@@ -254,7 +254,8 @@ static uint32_t check_addresses(const struct flow *flow, const struct batch *bat
 			assert_true(next < flow->addresses);
 			assert_int_equal(flow->address[next].row, i);
 			assert_int_equal(flow->address[next].family, stacks[s]->key.family);
-			assert_memory_equal(flow->address[next].address, end ? stacks[s]->key.dst : stacks[s]->key.src, 16);
+			assert_memory_equal(flow->address[next].address, end ? stacks[s]->key.dst : stacks[s]->key.src,
+					    16);
 		}
 	}
 	return next;
@@ -400,7 +401,8 @@ static void damaged_frames(void **state)
 			if (random & 2)
 				s->head.cap_len = (uint16_t)(random >> 32) % (s->head.cap_len + 1u);
 			for (unsigned n = random >> 2 & 3; n && s->head.cap_len; n--)
-				s->bytes[packets_random(&f->random) % s->head.cap_len] = (uint8_t)packets_random(&f->random);
+				s->bytes[packets_random(&f->random) % s->head.cap_len] =
+					(uint8_t)packets_random(&f->random);
 			if (f->batch.nrecords == 4096)
 				check(f);
 		}
@@ -467,7 +469,8 @@ static void captures(void **state)
 /* Packet `i` of 65,536 UDP conversations. With one_pair only ports tell them apart. */
 static void add_udp(struct fixture *f, uint32_t i, bool one_pair, bool back)
 {
-	static const uint8_t head[] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0};
+	static const uint8_t head[] = {2, 0,	0, 0, 0,  2, 2, 0, 0, 0,  0,  1, 8,
+				       0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0};
 	uint8_t b[42] = {0}, *local, *remote;
 	const uint32_t mixed = i * 2654435761u >> 16; /* all numbers of 16 bits, in disorder */
 
