@@ -25,7 +25,8 @@ struct column_form {
 	uint8_t selector, bits, shift;
 };
 extern const struct column_form column_forms[COLUMN_SLOTS_MOST + 1]; /* by slots; selector 0: there is none */
-extern const uint8_t column_slots_within[COLUMN_SLOTS_MOST + 1];    /* the most slots that a block may have, up to this many */
+extern const uint8_t
+	column_slots_within[COLUMN_SLOTS_MOST + 1]; /* the most slots that a block may have, up to this many */
 extern const uint8_t column_slots_of[65]; /* the most slots of a block with numbers of so many bits; 0: none */
 
 /* Bits that number u takes: those of u + 1, since all ones is a missing value. u below 2^64 - 1. */
@@ -86,15 +87,30 @@ struct column_place {
 /* How far a column of places is, and what the last slot held: this decides whether a run block can follow. */
 enum column_last { COLUMN_LAST_ZERO, COLUMN_LAST_MISSING, COLUMN_LAST_OTHER };
 struct column_state {
-	uint32_t at;   /* the next value */
-	uint8_t fill;  /* 1: until the next place the values are missing, else zeros */
-	uint8_t last;  /* enum column_last */
+	uint32_t at;  /* the next value */
+	uint8_t fill; /* 1: until the next place the values are missing, else zeros */
+	uint8_t last; /* enum column_last */
 };
 
 /* Packs the values [s->at, to); places are ascending, all of them within. */
-void column_places(struct column_writer *c, struct column_state *s, struct column_place *places, uint32_t count, uint32_t to);
+void column_places(struct column_writer *c, struct column_state *s, struct column_place *places, uint32_t count,
+		   uint32_t to);
 
 /* Plainly, number by number: u[from..to), each at most COLUMN_NUMBER_MOST. Behind a literal. */
 void column_numbers(struct column_writer *c, const uint64_t *u, uint32_t from, uint32_t to);
+
+/*
+ * Dense columns behind their literal, at places [from, n); values as column.h has them. `range` is that of the values,
+ * of unsigned ones with the highest bit turned. Dates: false, and nothing written, where they are too far apart for 32
+ * bits.
+ */
+struct column_kernel {
+	void (*int32s)(struct column_writer *c, const int32_t *v, const uint64_t *missing, uint32_t from, uint32_t n,
+		       int32_t range[2]);
+	void (*uint32s)(struct column_writer *c, const uint32_t *v, const uint64_t *missing, uint32_t from, uint32_t n,
+			int32_t range[2]);
+	bool (*dates)(struct column_writer *c, const int64_t *ms, uint32_t n, int64_t range[2]);
+};
+extern const struct column_kernel column_sse2, column_avx2;
 
 #endif

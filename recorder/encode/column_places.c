@@ -3,21 +3,23 @@
  * column_places.c - blocks of a column that seldom changes, from the places where it does. Time goes with the number of
  * blocks, not of values.
  *
- * Between two places lie zeros (or missing values, which take as little). Whole runs of 120 of them need no bits at all as long as the block before
- * ended in one; what remains is packed like any other numbers: as many slots as the widest number allows, so that
- * the zeros in front of a change and behind it fill its block.
+ * Between two places lie zeros (or missing values, which take as little). Whole runs of 120 of them need no bits at all
+ * as long as the block before ended in one; what remains is packed like any other numbers: as many slots as the widest
+ * number allows, so that the zeros in front of a change and behind it fill its block.
  */
 #include "recorder/encode/column_internal.h"
 
 #define FORM(slots, selector, bits) [slots] = {selector, bits, (selector) == 7 || (selector) == 8 ? 8 : 4}
 const struct column_form column_forms[COLUMN_SLOTS_MOST + 1] = {
-	FORM(60, 1, 1), FORM(30, 2, 2), FORM(20, 3, 3),	  FORM(15, 4, 4),   FORM(12, 5, 5),   FORM(10, 6, 6),	FORM(8, 7, 7),
-	FORM(7, 8, 8),	FORM(6, 9, 10), FORM(5, 10, 12), FORM(4, 11, 15), FORM(3, 12, 20), FORM(2, 13, 30), FORM(1, 14, 60),
+	FORM(60, 1, 1),	 FORM(30, 2, 2),  FORM(20, 3, 3),  FORM(15, 4, 4),  FORM(12, 5, 5),
+	FORM(10, 6, 6),	 FORM(8, 7, 7),	  FORM(7, 8, 8),   FORM(6, 9, 10),  FORM(5, 10, 12),
+	FORM(4, 11, 15), FORM(3, 12, 20), FORM(2, 13, 30), FORM(1, 14, 60),
 };
 
 const uint8_t column_slots_within[COLUMN_SLOTS_MOST + 1] = {
-	0,  1,	2,  3,	4,  5,	6,  7,	8,  8,	10, 10, 12, 12, 12, 15, 15, 15, 15, 15, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 30,
-	30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 60,
+	0,  1,	2,  3,	4,  5,	6,  7,	8,  8,	10, 10, 12, 12, 12, 15, 15, 15, 15, 15, 20,
+	20, 20, 20, 20, 20, 20, 20, 20, 20, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30,
+	30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 60,
 };
 
 const uint8_t column_slots_of[65] = {
@@ -88,7 +90,8 @@ static inline uint32_t slots_at(const struct column_place *p, uint32_t at)
 	return column_slots_within[slots];
 }
 
-void column_places(struct column_writer *c, struct column_state *s, struct column_place *places, uint32_t count, uint32_t to)
+void column_places(struct column_writer *c, struct column_state *s, struct column_place *places, uint32_t count,
+		   uint32_t to)
 {
 	struct column_place *p = places;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * column_texts.c - a column of strings or binaries from the places where it changes. Up to 16 bytes they are numbers of
- * 128 bits (strings big-endian, binaries little-endian); a difference that is too wide for a plain block fits an extended one when it ends in
- * enough zeros: value bits and a count of zeros (BUCKETS.md section 5.2). We write those with one slot only.
+ * 128 bits (strings big-endian, binaries little-endian); a difference that is too wide for a plain block fits an
+ * extended one when it ends in enough zeros: value bits and a count of zeros (BUCKETS.md section 5.2). We write those
+ * with one slot only.
  */
 #include "recorder/encode/column_internal.h"
 
