@@ -11,22 +11,28 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "recorder/core/util.h"
+#include "recorder/encode/bytes.h"
 
 #define ROWS_MIN 4096u
 #define TABLE_MIN 1024u
 #define AHEAD 8u /* records are fetched so far ahead */
+#define SOME 8u	 /* packets that are decoded before the first of them is looked up */
 
 /* FLAGS, MSS and ICMP_* are of different protocols; FRAG beside FLOW brings FRAGID, which is rare: flow_add_rare. */
 _Static_assert(!(ROW_FIELDS & ROW_BIT(FRAGID)), "a FRAG beside FLOW is found by it");
 
 struct flow_maker *flow_maker_new(void)
 {
-	struct flow_maker *m = calloc(1, sizeof(*m));
+	struct flow_maker *m = aligned_alloc(64, sizeof(*m));
 
 	if (!m)
 		return NULL;
+	memset(m, 0, sizeof(*m));
 	if (getrandom(m->seed, sizeof(m->seed), 0) != sizeof(m->seed)) {
 		free(m);
 		return NULL;
@@ -106,29 +112,43 @@ static int reserve_table(struct flow_maker *m, uint32_t keys)
 	return 0;
 }
 
-static inline uint64_t fold(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
+typedef uint64_t v2u64 __attribute__((vector_size(16), aligned(16)));
+typedef uint32_t v4u32 __attribute__((vector_size(16), aligned(16)));
 
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
+/* Of the lower halves. */
+static inline v2u64 product(v2u64 a, v2u64 b)
+{
+#ifdef __SSE2__
+	return (v2u64)_mm_mul_epu32((__m128i)a, (__m128i)b); /* compilers make three multiplications of what is below */
+#else
+	const v2u64 low = {UINT32_MAX, UINT32_MAX};
+
+	return (a & low) * (b & low);
+#endif
 }
 
-static inline uint32_t hash_key(const uint64_t seed[8], const struct packet_key *key)
+/*
+ * Each 32-bit word plus its random number, products of pairs, their sum: two keys have the same sum with a probability of
+ * 2^-32 (the NH family of universal hash functions, RFC 4418). Then its bits are spread.
+ */
+static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_key *key)
 {
-	uint64_t w[8], h;
+	const v4u32 *w = __builtin_assume_aligned(key, 64), *seed = __builtin_assume_aligned(m->seed, 64);
+	v2u64 sum = {0};
 
-	memcpy(w, key, sizeof(w));
-	h = fold(w[0] ^ seed[0], w[1] ^ seed[1]) + fold(w[2] ^ seed[2], w[3] ^ seed[3]) +
-	    fold(w[4] ^ seed[4], w[5] ^ seed[5]) + fold(w[6] ^ seed[6], w[7] ^ seed[7]);
-	return (uint32_t)(h >> 32) ^ (uint32_t)h;
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 4; i++) {
+		v2u64 v = (v2u64)(w[i] + seed[i]);
+
+		sum += product(v, v >> 32);
+	}
+	return (uint32_t)((sum[0] + sum[1]) * 0x9e3779b97f4a7c15 >> 32);
 }
-
-typedef long long v2di __attribute__((vector_size(16), aligned(16)));
 
 static inline bool same_key(const struct packet_key *a, const struct packet_key *b)
 {
-	const v2di *x = __builtin_assume_aligned(a, 64), *y = __builtin_assume_aligned(b, 64);
-	v2di d = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
+	const v2u64 *x = __builtin_assume_aligned(a, 64), *y = __builtin_assume_aligned(b, 64);
+	v2u64 d = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
 
 	return !(d[0] | d[1]);
 }
@@ -179,9 +199,9 @@ static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct 
 }
 
 /* The number of the packet's key, or -ENOMEM. */
-static inline int find_key(struct flow_maker *m, const struct packet *p, const struct ends_table *ends)
+static inline int find_key(struct flow_maker *m, const struct packet *p, const struct ends_table *ends, uint32_t hash)
 {
-	uint32_t hash = hash_key(m->seed, &p->outer.key), tag = place_tag(hash), i = place_first(hash), place;
+	uint32_t tag = place_tag(hash), i = place_first(hash), place;
 
 	for (;; i++) {
 		i &= m->mask;
@@ -193,60 +213,105 @@ static inline int find_key(struct flow_maker *m, const struct packet *p, const s
 	}
 }
 
+static inline uint64_t load64(const void *at)
+{
+	uint64_t v;
+
+	memcpy(&v, at, 8);
+	return v;
+}
+
+/* So many of the members of a packet's stack, in the order of a row's, are copied at once. */
+#define SAME(row_first, row_member, first, member)                                                                     \
+	_Static_assert(offsetof(struct row, row_member) - offsetof(struct row, row_first) ==                           \
+			       offsetof(struct packet_stack, member) - offsetof(struct packet_stack, first),           \
+		       #member " is where a row has it")
+SAME(seq, ack, seq, ack);
+SAME(ltsval, rtsval, tsval, tsecr);
+SAME(flags, win, flags, win);
+SAME(flags, ipid, flags, ipid);
+SAME(flags, csum, flags, csum);
+SAME(icmp_id, icmp_seq, icmp_id, icmp_seq);
+SAME(slow.opts, slow.flow, opts, flow);
+SAME(slow.mss, slow.urg, mss, urg);
+SAME(slow.mss, slow.ttl, mss, ttl);
+SAME(slow.mss, slow.tos, mss, tos);
+SAME(slow.mss, slow.ws, mss, ws);
+SAME(slow.mss, slow.rare, mss, sacks);
+SAME(slow.icmp_type, slow.icmp_code, icmp_type, icmp_code);
+
 /* Members without a set bit are 0 in the packet too, so those that share a place are or-ed. */
 static inline void fill_row(struct row *row, const struct packet *p, int64_t wall, uint16_t key, bool out)
 {
 	const struct packet_stack *s = &p->outer;
+	const unsigned turn = out ? 0 : 32;
+	uint64_t clocks = load64(&s->tsval);
+	uint32_t echo;
+	uint16_t icmp;
 
+	memcpy(&echo, &s->icmp_id, 4);
+	memcpy(&icmp, &s->icmp_type, 2);
 	row->wall = wall;
-	row->key = key;
-	row->marks = p->marks;
-	row->len = p->len;
-	row->seq = s->seq;
-	row->ack = s->ack;
-	row->ltsval = out ? s->tsval : s->tsecr;
-	row->rtsval = out ? s->tsecr : s->tsval;
-	row->flags = s->flags | s->icmp_id;
-	row->win = s->win | s->icmp_seq;
-	row->ipid = s->ipid;
-	row->csum = s->csum;
+	put64((uint8_t *)&row->key, key | (uint64_t)p->marks << 16 | (uint64_t)p->len << 32);
+	put64((uint8_t *)&row->seq, load64(&s->seq));
+	put64((uint8_t *)&row->ltsval, clocks << turn | clocks >> (-turn & 63));
+	put64((uint8_t *)&row->flags, load64(&s->flags) | echo);
 	row->slow.has = p->has[0] & ROW_FIELDS;
-	row->slow.opts = s->opts;
-	row->slow.flow = s->flow | s->frag;
-	row->slow.icmp_type = (uint8_t)(s->mss | s->icmp_type);
-	row->slow.icmp_code = (uint8_t)(s->mss >> 8 | s->icmp_code);
-	row->slow.urg = s->urg;
-	row->slow.ttl = s->ttl;
-	row->slow.tos = s->tos;
-	row->slow.ws = s->ws;
-	row->slow.rare = 0;
+	put64((uint8_t *)&row->slow.opts, load64(&s->opts) | (uint64_t)s->frag << 32);
+	put64((uint8_t *)&row->slow.mss, (load64(&s->mss) & UINT64_MAX >> 8) | icmp);
+}
+_Static_assert(offsetof(struct row, marks) == 10 && offsetof(struct row, len) == 12, "key, marks, len are 8 bytes");
+
+struct decoded {
+	_Alignas(64) struct packet packet;
+	uint32_t hash;
+};
+
+/* Records are one to three cache lines somewhere in a ring; nearly all end in the second. */
+static inline void decode_some(struct decoded *d, const struct rec_head **records, uint32_t n, uint32_t left)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + AHEAD < left) {
+			__builtin_prefetch(records[i + AHEAD]);
+			__builtin_prefetch((const uint8_t *)records[i + AHEAD] + 64);
+		}
+		packet_decode(&d[i].packet, records[i], record_bytes(records[i]));
+	}
 }
 
+/*
+ * Packet by packet through one stage after the other, SOME at a time: what decode wrote in small pieces is read in large ones, which
+ * waits for the writes to leave the store buffer; and the table's lines are under way while other keys are hashed.
+ */
 static int make_rows(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends)
 {
 	const int64_t offset = clock_pair_offset(&batch->pair);
 	const uint32_t rows = batch->nrecords;
-	_Alignas(64) struct packet p;
+	struct decoded some[SOME];
 
-	for (uint32_t i = 0; i < rows; i++) {
-		const struct rec_head *head = batch->records[i];
-		int k;
-
-		if (i + AHEAD < rows) { /* one to three cache lines somewhere in a ring; nearly all end in the second */
-			__builtin_prefetch(batch->records[i + AHEAD]);
-			__builtin_prefetch((const uint8_t *)batch->records[i + AHEAD] + 64);
+	for (uint32_t first = 0, n; first < rows; first += n) {
+		n = rows - first < SOME ? rows - first : SOME;
+		decode_some(some, batch->records + first, n, rows - first);
+		for (uint32_t i = 0; i < n; i++) {
+			some[i].hash = hash_key(m, &some[i].packet.outer.key);
+			__builtin_prefetch(&m->table[place_first(some[i].hash) & m->mask]);
 		}
-		packet_decode(&p, head, record_bytes(head));
-		k = find_key(m, &p, ends);
-		if (__builtin_expect(k < 0, 0))
-			return k;
-		p.has[0] |= (uint64_t)(m->out[k] ^ p.outer.key.side) << PKT_SIDE;
-		m->number[i] = (uint16_t)k;
-		m->start[k]++;
-		fill_row(&m->row[i], &p, (int64_t)head->time + offset, (uint16_t)k, m->out[k]);
-		if (__builtin_expect(((p.has[0] & ~ROW_FIELDS) | p.has[1] | p.has[2] | p.has[3]) != 0, 0) &&
-		    flow_add_rare(m, &p, i, m->out[k]) < 0)
-			return -ENOMEM;
+		for (uint32_t i = 0; i < n; i++) {
+			struct packet *p = &some[i].packet;
+			int k = find_key(m, p, ends, some[i].hash);
+			bool out;
+
+			if (__builtin_expect(k < 0, 0))
+				return k;
+			out = m->out[k];
+			p->has[0] |= (uint64_t)(out ^ p->outer.key.side) << PKT_SIDE;
+			m->number[first + i] = (uint16_t)k;
+			m->start[k]++;
+			fill_row(&m->row[first + i], p, (int64_t)p->time + offset, (uint16_t)k, out);
+			if (__builtin_expect(((p->has[0] & ~ROW_FIELDS) | p->has[1] | p->has[2] | p->has[3]) != 0, 0) &&
+			    flow_add_rare(m, p, first + i, out) < 0)
+				return -ENOMEM;
+		}
 	}
 	return 0;
 }

@@ -12,7 +12,7 @@ struct flow_texts {
 };
 
 /*
- * A key as a string of bytes whose order is the order of the keys: family, local end, remote end (4, 16 or, without
+ * A key as a string of bytes whose order is the order of the keys of a family: local end, remote end (4, 16 or, without
  * addresses, 6 bytes each: MACs), protocol, ports, direction; then the rest, so that different keys are never equal.
  */
 #define SORT_BYTES 6u /* compared at once, beside the key's 16-bit number */
@@ -20,11 +20,11 @@ struct flow_texts {
 struct sort_text {
 	uint8_t bytes[64]; /* the last two steps' loads end within */
 };
-_Static_assert(1 + 2 * 16 + 26 <= SORT_BYTES * SORT_STEPS && SORT_BYTES * (SORT_STEPS - 1) + 8 <= 64,
+_Static_assert(2 * 16 + 26 <= SORT_BYTES * SORT_STEPS && SORT_BYTES * (SORT_STEPS - 1) + 8 <= 64,
 	       "a key's text is as long as its longest form");
 
 struct flow_maker {
-	uint64_t seed[8];
+	_Alignas(64) uint32_t seed[16];
 	void *memory; /* all arrays of `cap` members below */
 	uint32_t cap;
 	struct row *row;

@@ -3,8 +3,8 @@
  * flow_order.c - the order of the keys, then of the packets.
  *
  * A key's text is sorted SORT_BYTES bytes at a time: these and the key's number are one integer, so that a step moves 8
- * bytes for each key; keys that are equal so far are sorted by the next bytes. A step sorts by the bytes that differ
- * only, and where none differs it is left out.
+ * bytes for each key; keys that are equal so far are sorted by the next bytes. A step looks at bits that differ only, and where
+ * none differs it is left out. Families are apart from the begin, so that little differs within one: 10.0.0.0/8 has no first byte.
  */
 #include "recorder/encode/flow_internal.h"
 
@@ -13,6 +13,7 @@
 #include "recorder/core/util.h"
 
 #define INSERTION_MOST 24u
+#define WIDE_LEAST 2048u /* keys from which on digits of 11 bits are faster than those of 8 */
 
 static void sort_text(uint8_t *t, const struct packet_key *k, bool out)
 {
@@ -27,7 +28,6 @@ static void sort_text(uint8_t *t, const struct packet_key *k, bool out)
 		remote = out ? k->dmac : k->smac;
 	}
 	memset(t, 0, 64);
-	*t++ = k->family;
 	memcpy(t, local, n);
 	memcpy(t + n, remote, n);
 	t += 2 * n;
@@ -56,29 +56,31 @@ static void insertion(uint64_t *a, uint32_t n)
 	}
 }
 
-/* By the bytes of which a bit is set in `differ`, the lowest first. */
+/* By the bits from the lowest one that is set in `differ` up, in digits that begin at such a bit. */
 static void radix(uint64_t *a, uint64_t *spare, uint32_t n, uint64_t differ)
 {
+	const unsigned width = n < WIDE_LEAST ? 8 : 11;
 	uint64_t *from = a, *to = spare, *other;
 
-	for (unsigned shift = 16; shift < 64; shift += 8) {
-		uint32_t at[256] = {0}, sum = 0;
+	while (differ) {
+		const unsigned shift = (unsigned)__builtin_ctzll(differ), mask = (1u << width) - 1;
+		uint32_t at[1u << 11], sum = 0;
 
-		if (!(differ >> shift & 0xff))
-			continue;
+		memset(at, 0, sizeof(*at) << width);
 		for (uint32_t i = 0; i < n; i++)
-			at[from[i] >> shift & 0xff]++;
-		for (unsigned d = 0; d < 256; d++) {
+			at[from[i] >> shift & mask]++;
+		for (unsigned d = 0; d <= mask; d++) {
 			uint32_t count = at[d];
 
 			at[d] = sum;
 			sum += count;
 		}
 		for (uint32_t i = 0; i < n; i++)
-			to[at[from[i] >> shift & 0xff]++] = from[i];
+			to[at[from[i] >> shift & mask]++] = from[i];
 		other = from;
 		from = to;
 		to = other;
+		differ &= ~((uint64_t)mask << shift);
 	}
 	if (from != a)
 		memcpy(a, from, n * sizeof(*a));
@@ -112,15 +114,21 @@ static void sort(const struct flow_maker *m, uint64_t *a, uint64_t *spare, uint3
 	}
 }
 
+/* A family is 0, 4 or 6. */
 void flow_order(struct flow_maker *m, uint32_t rows)
 {
-	uint32_t at = 0;
+	uint32_t family[4] = {0}, first[4] = {0}, at = 0;
 
+	for (uint32_t k = 0; k < m->keys; k++)
+		family[m->key[k].family / 2]++;
+	for (unsigned i = 1; i < 4; i++)
+		first[i] = first[i - 1] + family[i - 1];
 	for (uint32_t k = 0; k < m->keys; k++) {
 		sort_text(m->text[k].bytes, &m->key[k], m->out[k]);
-		m->sort[k] = k;
+		m->sort[first[m->key[k].family / 2]++] = k;
 	}
-	sort(m, m->sort, m->spare, m->keys, 0);
+	for (unsigned i = 0; i < 4; i++)
+		sort(m, m->sort + first[i] - family[i], m->spare, family[i], 0);
 	for (uint32_t i = 0; i < m->keys; i++) {
 		uint32_t *start = &m->start[m->sort[i] & 0xffff], count = *start;
 

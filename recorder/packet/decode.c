@@ -339,12 +339,27 @@ __attribute__((noinline)) void decode_stack(struct packet *p, unsigned w, struct
 		decode_network(p, w, c, etype);
 }
 
+/*
+ * All but inner, quote and other. As stores of 16 bytes: of a memset of this length compilers make a `rep stos`, which takes
+ * longer than all the rest of a small packet.
+ */
+static inline __attribute__((always_inline)) void clear(struct packet *p)
+{
+	typedef uint64_t piece __attribute__((vector_size(16), aligned(8), may_alias));
+	piece *at = (piece *)p;
+
+	_Static_assert(offsetof(struct packet, inner) % sizeof(piece) == 0, "in whole pieces");
+#pragma GCC unroll 32
+	for (unsigned i = 0; i < offsetof(struct packet, inner) / sizeof(piece); i++)
+		at[i] = (piece){0};
+}
+
 void packet_decode(struct packet *p, const struct rec_head *head, const uint8_t *bytes)
 {
 	unsigned length = head->cap_len < REC_CAP_MAX ? head->cap_len : REC_CAP_MAX;
 	struct cursor c = {.start = bytes, .at = bytes, .left = length, .end = head->wire_len, .exact = length > 0};
 
-	memset(p, 0, offsetof(struct packet, inner));
+	clear(p);
 	p->time = head->time;
 	p->len = head->wire_len;
 	p->marks = head->marks & REC_MARKS_ALL & ~REC_MARK_CSUM_NONE;

@@ -79,18 +79,24 @@ struct packet_bytes {
 	uint16_t len;
 };
 
-/* One stack of headers; what stack.def says of each member. */
+/*
+ * One stack of headers; what stack.def says of each member. The first 40 bytes behind the key are in the order of struct row
+ * (encode/flow.h), which takes them 8 at a time.
+ */
 struct packet_stack {
 	struct packet_key key;
 	uint32_t seq, ack;
 	uint32_t tsval, tsecr; /* as written by the sender */
-	uint32_t flow;
+	uint16_t flags, win, ipid, csum;
 	int32_t opts; /* TCP options' order and padding, see decode.c */
+	uint32_t flow;
+	uint16_t mss, urg;
+	uint8_t ttl, tos, ws, sacks;
+	uint16_t icmp_id, icmp_seq, frag;
+	uint8_t icmp_type, icmp_code;
 	int32_t pad;
-	uint16_t ipid, frag, ipcsum, csum;
-	uint16_t flags, win, urg, mss;
-	uint16_t ulen, icmp_id, icmp_seq, arp_op;
-	uint8_t ttl, tos, ws, icmp_type, icmp_code, sacks, nxt;
+	uint16_t ipcsum, ulen, arp_op;
+	uint8_t nxt;
 	uint32_t sack_left[PACKET_SACKS], sack_right[PACKET_SACKS];
 	uint32_t fragid, icmp_rest;
 	uint8_t sha[6], tha[6];
