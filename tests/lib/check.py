@@ -23,6 +23,8 @@ import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
+import bucket
+
 NS = 1_000_000_000
 EPOCH = datetime.datetime(1970, 1, 1)
 MICROSECOND = datetime.timedelta(microseconds=1)
@@ -38,6 +40,33 @@ def packets(db, projection=None, match=None):
     for name in daily(db, "packets"):
         for document in db[name].find(match or {}, projection, batch_size=20000):
             yield name, document
+
+
+def attributed(db, found, names, sensor=None):
+    """
+    Every packet as (capture, batch number, identity, document): plain documents by their _id, packets of finished buckets by the
+    ledger entry that names the bucket (identity None), whose fields our own reader gives; the server must see as many.
+    """
+    owners = bucket.owners(db)
+    match = {"meta.sensor": sensor} if sensor else {}
+    for name in daily(db, "packets"):
+        count = 0
+        for d in db[name].find({**match, "_id": {"$exists": True}}, dict.fromkeys(names, 1), batch_size=20000):
+            identity = bytes(d["_id"])
+            yield identity[:16], int.from_bytes(identity[16:22], "big"), identity, d
+            count += 1
+        for one in bucket.stored(db, name, match):
+            owner = owners.get(one["_id"].binary, ())
+            if len(owner) != 1:
+                found.differ(f"{name}: bucket {one['_id']} is named by {len(owner)} ledger entries")
+            capture, number = owner[0] if owner else (bytes(16), 0)
+            for d in bucket.rows(one, names):
+                d["ts"] = EPOCH + datetime.timedelta(milliseconds=d.get("ts", 0))
+                yield capture, number, None, d
+                count += 1
+        shown = db[name].count_documents(match)
+        if shown != count:
+            found.differ(f"{name}: {count} packets in documents and buckets, the server shows {shown}")
 
 
 def side_of(document):
@@ -163,11 +192,9 @@ def balance(db, sensor=None):
     found = Verdict()
     offset = offsets(db, sensor)
     stored = collections.defaultdict(lambda: [0, 0])
-    match = {"meta.sensor": sensor} if sensor else {}
     count = 0
-    for _, d in packets(db, dict.fromkeys(("_id", "ts", "ns", "dir", "side", "len"), 1), match):
-        identity = bytes(d["_id"])
-        batch = identity[:16], int.from_bytes(identity[16:22], "big")
+    for capture, number, _, d in attributed(db, found, ("ts", "ns", "dir", "side", "len"), sensor):
+        batch = capture, number
         count += 1
         if batch not in offset:
             found.differ(f"a packet of batch {batch[1]}, which the ledger does not know")
@@ -203,19 +230,25 @@ def balance(db, sensor=None):
     return found.count == 0 and seconds > 0
 
 
+# What tells one packet from another where there is no _id.
+TWINS = ("ts", "ns", "len", "local", "lport", "rport", "ipid", "seq", "csum")
+
+
 def ledger(db, sensor=None):
     """Numbers without a hole, each batch as many packets and bytes as it says, digests chained."""
     found = Verdict()
-    have = collections.defaultdict(lambda: [0, 0, set()])
-    match = {"meta.sensor": sensor} if sensor else {}
-    for name, d in packets(db, {"_id": 1, "len": 1}, match):
-        identity = bytes(d["_id"])
-        cell = have[identity[:16], int.from_bytes(identity[16:22], "big")]
+    have = collections.defaultdict(lambda: [0, 0, 0, set()])
+    live = not any(len(name) == len("packets_2019") for name in daily(db, "packets"))
+    for capture, number, identity, d in attributed(db, found, TWINS, sensor):
+        cell = have[capture, number]
         cell[0] += 1
         cell[1] += d["len"]
-        if identity in cell[2]:
-            found.differ(f"_id {identity.hex()} is there twice")
-        cell[2].add(identity)
+        cell[2] += identity is not None
+        # Capture files may hold the same packet twice; two that are seen on an interface differ in their time at least.
+        identity = identity or (live and tuple(map(d.get, TWINS)))
+        if identity and identity in cell[3]:
+            found.differ(f"{identity.hex() if isinstance(identity, bytes) else identity} of batch {number} is there twice")
+        cell[3].add(identity)
     rows = [d for name in daily(db, "batches") for d in db[name].find({"sensor": sensor} if sensor else {})]
     before = {}
     for d in sorted(rows, key=lambda d: bytes(d["_id"])):
@@ -227,9 +260,11 @@ def ledger(db, sensor=None):
         elif bytes(d["previous"]) != digest:
             found.differ(f"{d['iface']}: batch {number} does not name the digest of the one before")
         before[capture] = number + 1, bytes(d["digest"])
-        cell = have.pop((capture, number), [0, 0, ()])
+        cell = have.pop((capture, number), [0, 0, 0])
         if cell[:2] != [d["packets"], d["bytes"]]:
             found.differ(f"{d['iface']}: batch {number} of {d['packets']} packets, {d['bytes']} bytes; there are {cell[0]} and {cell[1]}")
+        if d["mode"] == 2 and cell[2] != d["documents"]:
+            found.differ(f"{d['iface']}: batch {number} says {d['documents']} plain documents; there are {cell[2]}")
     for (_, number), cell in have.items():
         found.differ(f"batch {number}: {cell[0]} packets and no entry")
     print(f"batches {len(rows)} differ {found.count}")
@@ -282,16 +317,28 @@ def fingerprint(db):
 
 
 def middle(db):
-    """Collection and whole document of the packet in the middle."""
+    """Collection and whole document of a packet in the middle; or of the bucket that it is in."""
     for name in daily(db, "packets"):
+        buckets = [one["_id"] for one in bucket.stored(db, name)]
+        if buckets:
+            return db[name], next(bucket.stored(db, name, {"_id": buckets[len(buckets) // 2]}))
         total = db[name].count_documents({})
         if total:
             return db[name], db[name].find().sort("_id", 1).skip(total // 2).limit(1)[0]
     sys.exit("there is no packet")
 
 
+def change(db, collection, one, times):
+    index = one["control"]["count"] // 2
+    done = bucket.change(db, collection.name, one, index, times)
+    print(f"packet {index} of bucket {one['_id']} in {collection.name} is there {times} times")
+    return done == 1
+
+
 def remove(db):
     collection, document = middle(db)
+    if "control" in document:
+        return change(db, collection, document, 0)
     result = collection.delete_one({"_id": document["_id"]})
     print(f"removed {result.deleted_count} of {collection.name}, _id {bytes(document['_id']).hex()}")
     return result.deleted_count == 1
@@ -300,6 +347,8 @@ def remove(db):
 def double(db):
     """A time-series collection does not mind the same _id."""
     collection, document = middle(db)
+    if "control" in document:
+        return change(db, collection, document, 2)
     collection.insert_one(document)
     print(f"once more in {collection.name}, _id {bytes(document['_id']).hex()}")
     return True

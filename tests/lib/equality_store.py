@@ -1,8 +1,13 @@
 """Where the documents of a capture file come from: the native parser, or the database that import wrote to."""
 import collections
+import datetime
 import hashlib
 import os
 import subprocess
+
+import bucket
+
+EPOCH, MILLISECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(milliseconds=1)
 
 
 class Quick:
@@ -20,8 +25,9 @@ class Quick:
 
 class Database:
     """
-    The documents of one database, sorted once into a file for each capture: a time-series collection has no index on _id. Which
-    captures are a file's says the event that its import began with.
+    The documents of one database, as find() gives them, sorted once into a file for each capture: a time-series collection has no
+    index on _id. Which captures are a file's says the event that its import began with. A packet of a finished bucket has no _id:
+    its capture is that of a bucket which holds the same packet, by our own reading of the buckets and the ledger.
     """
 
     def __init__(self, uri, name, scratch):
@@ -31,8 +37,11 @@ class Database:
         client = pymongo.MongoClient(uri, serverSelectionTimeoutMS=10000, document_class=RawBSONDocument)
         database = client[name]
         self.captures = self.read_events(database)
+        plain = pymongo.MongoClient(uri, serverSelectionTimeoutMS=10000)
+        owners = bucket.owners(plain[name])
         for collection in sorted(c for c in database.list_collection_names() if c.startswith("packets_")):
-            self.spread(database[collection])
+            self.spread(database[collection], self.read_buckets(plain[name], collection, owners))
+        plain.close()
         client.close()
 
     @staticmethod
@@ -48,13 +57,38 @@ class Database:
     def path(self, capture):
         return os.path.join(self.scratch, f"{capture}.bson")
 
-    def spread(self, collection):
+    @staticmethod
+    def key(packet, ms):
+        """A packet by what it holds, whatever the order."""
+        known = sorted((k, bytes(v) if isinstance(v, bytes) else v) for k, v in packet.items() if k not in ("_id", "meta", "ts"))
+        return hashlib.sha256(repr((ms, known)).encode()).digest()
+
+    def read_buckets(self, database, collection, owners):
+        """{key of a packet: [captures of buckets that hold it]}"""
+        found = collections.defaultdict(list)
+        for one in bucket.stored(database, collection):
+            owner = owners.get(one["_id"].binary)
+            if owner is None:
+                raise RuntimeError(f"{collection}: bucket {one['_id']} is in no ledger entry")
+            for row in bucket.rows(one):
+                found[self.key(row, row["ts"])].append(owner[0][0].hex())
+        return found
+
+    def spread(self, collection, finished):
         parts = collections.defaultdict(bytearray)
         for document in collection.find({}, batch_size=20000):
-            parts[bytes(document["_id"])[:16].hex()] += document.raw
+            if "_id" in document:
+                capture = bytes(document["_id"])[:16].hex()
+            else:
+                captures = finished[self.key(document, (document["ts"] - EPOCH) // MILLISECOND)]
+                capture = captures.pop() if captures else "nobody"
+            parts[capture] += document.raw
             if len(parts) > 1000 or sum(map(len, parts.values())) > 1 << 26 and len(parts) < 50:
                 self.flush(parts)
         self.flush(parts)
+        left = sum(map(len, finished.values()))
+        if left or os.path.exists(self.path("nobody")):
+            raise RuntimeError(f"{collection.name}: find() does not show what its buckets hold; {left} packets of theirs are not there")
 
     def flush(self, parts):
         for capture, data in parts.items():
