@@ -44,6 +44,7 @@ void bucket_maker_free(struct bucket_maker *m)
 	free(m->host6);
 	free(m->host_room);
 	command_buffer_free(&m->one);
+	command_buffer_free(&m->kept);
 	free(m);
 }
 
@@ -174,6 +175,7 @@ int bucket_plan(struct bucket_maker *m, const struct batch *batch, const struct 
 	int r;
 
 	m->buckets = 0;
+	m->kept_bucket = UINT32_MAX;
 	m->batch = batch;
 	m->ends = ends;
 	m->form = *form;

@@ -86,9 +86,19 @@ static void set_bits(uint64_t *bits, uint32_t from, uint32_t to)
 	}
 }
 
+/* Eight numbers at once, two or four instructions on any level. */
+typedef uint32_t eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline void fill(uint32_t *column, uint32_t from, uint32_t to, uint32_t value)
+{
+	for (; from + 8 <= to; from += 8)
+		*(eight *)(column + from) = (eight){0} + value;
+	for (; from < to; from++)
+		column[from] = value;
+}
+
 /*
  * Carries the values of `column` over the rows that do not have the field; the bitmap of these, NULL when all have it.
- * `column` may be `values`, or they are copied.
  */
 static const uint64_t *carry(struct gather *g, unsigned field, uint32_t *column)
 {
@@ -109,14 +119,10 @@ static const uint64_t *carry(struct gather *g, unsigned field, uint32_t *column)
 			continue;
 		}
 		set_bits(g->missing, g->run[i].at, to);
-		for (uint32_t row = g->run[i].at; row < to; row++)
-			column[row] = last;
+		fill(column, g->run[i].at, to, last);
 	}
 	return g->missing;
 }
-
-/* Eight numbers at once, two or four instructions on any level. */
-typedef uint32_t eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 /* The lower or upper halves, as a column. */
 static uint32_t *half(struct gather *g, const uint32_t *pairs, bool upper)

@@ -103,6 +103,8 @@ struct bucket_maker {
 	uint32_t *key_seen; /* [FLOW_MOST]: the last bucket whose hosts have the key's, plus 1. Version 2 */
 	size_t rare_cap, host_cap, sorted_cap;
 	struct command_buffer one; /* bucket_encode */
+	struct command_buffer kept; /* bucket `kept_bucket` of this plan, made for a command that it did not fit in */
+	uint32_t kept_bucket;	    /* UINT32_MAX: none */
 };
 
 /* Positions [*first, *first + the number returned) of maker->positions are the bucket's. */
