@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket.c - from a batch to its cuts. The packets are grouped once for the whole batch (flow.h); a bucket is a piece of
- * that order, all pieces of a batch of one size, so that none is nearly empty.
+ * bucket.c - from a batch to its cuts. The packets are grouped once for the whole batch (flow.h); a bucket is a piece
+ * of that order, all pieces of a batch of one size, so that none is nearly empty.
  */
 #include "recorder/encode/bucket_internal.h"
 
@@ -111,7 +111,8 @@ static int make_room(struct bucket_maker *m)
 
 	if (rares > m->rare_cap) {
 		m->rare_cap = 0;
-		if (!renew(&m->rare, rares, sizeof(*m->rare)) || !renew(&m->rare_sorted, rares, sizeof(*m->rare_sorted)) ||
+		if (!renew(&m->rare, rares, sizeof(*m->rare)) ||
+		    !renew(&m->rare_sorted, rares, sizeof(*m->rare_sorted)) ||
 		    !renew(&m->rare_field, rares, sizeof(*m->rare_field)))
 			return -ENOMEM;
 		m->rare_cap = rares;

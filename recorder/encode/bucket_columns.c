@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket_columns.c - the arrays and lists of a bucket to the columns in `data`, in the order of fields.def. Where a field is
- * in some rows only, its dense column gets the value in front carried over the gaps (or the first one back to the beginning),
- * and a bitmap of them; lists have their gaps in themselves.
+ * bucket_columns.c - the arrays and lists of a bucket to the columns in `data`, in the order of fields.def. Where a
+ * field is in some rows only, its dense column gets the value in front carried over the gaps (or the first one back to
+ * the beginning), and a bitmap of them; lists have their gaps in themselves.
  *
- * One field can be in the rows and, of some of them, in the list of rare ones: FRAG, which IPv6 has beside FLOW. It is mixed
- * place by place: that is seldom, so it is simple.
+ * One field can be in the rows and, of some of them, in the list of rare ones: FRAG, which IPv6 has beside FLOW. It is
+ * mixed place by place: that is seldom, so it is simple.
  */
 #include "recorder/encode/bucket_internal.h"
 
@@ -75,7 +75,8 @@ size_t gather_bound(const struct bucket_maker *m)
 	return sum;
 }
 
-/* ---- dense ---------------------------------------------------------------------------------------------------------- */
+/* ---- dense ----------------------------------------------------------------------------------------------------------
+ */
 
 static void set_bits(uint64_t *bits, uint32_t from, uint32_t to)
 {
@@ -187,7 +188,8 @@ static uint8_t *put_dense(struct gather *g, unsigned field, uint8_t *w, int64_t 
 	}
 }
 
-/* ---- rare and mixed ------------------------------------------------------------------------------------------------- */
+/* ---- rare and mixed -------------------------------------------------------------------------------------------------
+ */
 
 static const struct flow_rare *rare_at(const struct bucket_maker *m, unsigned field, uint32_t i)
 {
@@ -241,7 +243,8 @@ static uint32_t list_mixed(const struct bucket_maker *m, unsigned field)
 	return g->n;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------------------------------------------------
+ */
 
 static uint8_t *put_texts(struct bucket_maker *m, unsigned field, uint8_t *w, struct gather_range *range)
 {

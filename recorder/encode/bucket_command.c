@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * bucket_command.c - buckets straight into the command that is sent. What control says is known when the columns are
- * written, and it stands in front of them: they are written behind room enough and moved up, 25 bytes a packet within the
- * first caches.
+ * written, and it stands in front of them: they are written behind room enough and moved up, 25 bytes a packet within
+ * the first caches.
  */
 #include "recorder/encode/bucket_internal.h"
 
