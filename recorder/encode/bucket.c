@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket.c - from a batch to its cuts. The packets are grouped once for the whole batch (flow.h); a bucket is a piece of
- * that order, all pieces of a batch of one size, so that none is nearly empty.
+ * bucket.c - from a batch to its cuts. The packets are grouped once for the whole batch (flow.h); a bucket is a piece
+ * of that order, all pieces of a batch of one size, so that none is nearly empty.
  */
 #include "recorder/encode/bucket_internal.h"
 
@@ -44,6 +44,7 @@ void bucket_maker_free(struct bucket_maker *m)
 	free(m->host6);
 	free(m->host_room);
 	command_buffer_free(&m->one);
+	command_buffer_free(&m->kept);
 	free(m);
 }
 
@@ -110,7 +111,8 @@ static int make_room(struct bucket_maker *m)
 
 	if (rares > m->rare_cap) {
 		m->rare_cap = 0;
-		if (!renew(&m->rare, rares, sizeof(*m->rare)) || !renew(&m->rare_sorted, rares, sizeof(*m->rare_sorted)) ||
+		if (!renew(&m->rare, rares, sizeof(*m->rare)) ||
+		    !renew(&m->rare_sorted, rares, sizeof(*m->rare_sorted)) ||
 		    !renew(&m->rare_field, rares, sizeof(*m->rare_field)))
 			return -ENOMEM;
 		m->rare_cap = rares;
@@ -174,6 +176,7 @@ int bucket_plan(struct bucket_maker *m, const struct batch *batch, const struct 
 	int r;
 
 	m->buckets = 0;
+	m->kept_bucket = UINT32_MAX;
 	m->batch = batch;
 	m->ends = ends;
 	m->form = *form;

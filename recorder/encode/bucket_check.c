@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * bucket_check.c - a bucket compared with what it must be, by other ways than it was made: its columns are decoded to
- * documents (bucket_read.h), each is compared with the one that documents mode makes of the record (document.h), and _id,
- * control and meta are made once more by libbson from these documents, their hosts from the texts in them.
+ * documents (bucket_read.h), each is compared with the one that documents mode makes of the record (document.h), and
+ * _id, control and meta are made once more by libbson from these documents, their hosts from the texts in them.
  */
 #include <stdio.h>
 
@@ -27,7 +27,7 @@ struct check {
 	uint32_t n, hosts;
 	int error;
 	struct bucket_problem *problem;
-	struct host *host; /* [n * HOSTS_EACH] */
+	struct host *host;					/* [n * HOSTS_EACH] */
 	struct value smallest[PKT_FIELDS], largest[PKT_FIELDS]; /* len 0: no packet has the field */
 };
 
@@ -39,7 +39,8 @@ static bool wrong(struct check *c, const char *what, const char *name, uint32_t 
 	return false;
 }
 
-/* ---- the packets ---------------------------------------------------------------------------------------------------- */
+/* ---- the packets ----------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t value_at(const bson_iter_t *it, const uint8_t **value)
 {
@@ -86,7 +87,8 @@ static void note_value(struct check *c, unsigned field, const uint8_t *value, ui
 	struct value *kept[] = {&c->smallest[field], &c->largest[field]};
 
 	for (int i = 0; i < 2; i++) {
-		int order = kept[i]->len ? compare_values(fields[field].type, value, len, kept[i]->bytes, kept[i]->len) : 0;
+		int order =
+			kept[i]->len ? compare_values(fields[field].type, value, len, kept[i]->bytes, kept[i]->len) : 0;
 
 		if (kept[i]->len && (i ? order <= 0 : order >= 0))
 			continue;
@@ -165,7 +167,8 @@ static bool each(void *arg, uint32_t index, const bson_t *document)
 	return same;
 }
 
-/* ---- _id, control, meta --------------------------------------------------------------------------------------------- */
+/* ---- _id, control, meta ---------------------------------------------------------------------------------------------
+ */
 
 static void append_range(const struct check *c, bson_t *control, const char *name, const struct value *values)
 {
@@ -247,7 +250,8 @@ static bool same_documents(struct check *c, bson_iter_t *a, bson_iter_t *b, cons
 		snprintf(name, sizeof(name), "%s%s", path, bson_iter_key(more_b ? b : a));
 		if (!more_a || !more_b || strcmp(bson_iter_key(a), bson_iter_key(b)))
 			return wrong(c, more_b ? "missing or elsewhere" : "must not be there", name, c->n);
-		if (bson_iter_type(a) == bson_iter_type(b) && (BSON_ITER_HOLDS_DOCUMENT(b) || BSON_ITER_HOLDS_ARRAY(b))) {
+		if (bson_iter_type(a) == bson_iter_type(b) &&
+		    (BSON_ITER_HOLDS_DOCUMENT(b) || BSON_ITER_HOLDS_ARRAY(b))) {
 			bson_iter_t x, y;
 
 			strncat(name, ".", sizeof(name) - strlen(name) - 1);
@@ -266,7 +270,8 @@ static bool same_columns(struct check *c, const bson_t *bucket)
 {
 	bson_iter_t it, data;
 
-	if (!bson_iter_init_find(&it, bucket, "data") || !BSON_ITER_HOLDS_DOCUMENT(&it) || !bson_iter_recurse(&it, &data))
+	if (!bson_iter_init_find(&it, bucket, "data") || !BSON_ITER_HOLDS_DOCUMENT(&it) ||
+	    !bson_iter_recurse(&it, &data))
 		return wrong(c, "missing", "data", c->n);
 	for (unsigned f = 0; f < PKT_FIELDS; f++) {
 		if (!c->smallest[f].len)

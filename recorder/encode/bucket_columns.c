@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket_columns.c - the arrays and lists of a bucket to the columns in `data`, in the order of fields.def. Where a field is
- * in some rows only, its dense column gets the value in front carried over the gaps (or the first one back to the beginning),
- * and a bitmap of them; lists have their gaps in themselves.
+ * bucket_columns.c - the arrays and lists of a bucket to the columns in `data`, in the order of fields.def. Where a
+ * field is in some rows only, its dense column gets the value in front carried over the gaps (or the first one back to
+ * the beginning), and a bitmap of them; lists have their gaps in themselves.
  *
- * One field can be in the rows and, of some of them, in the list of rare ones: FRAG, which IPv6 has beside FLOW. It is mixed
- * place by place: that is seldom, so it is simple.
+ * One field can be in the rows and, of some of them, in the list of rare ones: FRAG, which IPv6 has beside FLOW. It is
+ * mixed place by place: that is seldom, so it is simple.
  */
 #include "recorder/encode/bucket_internal.h"
 
@@ -75,7 +75,8 @@ size_t gather_bound(const struct bucket_maker *m)
 	return sum;
 }
 
-/* ---- dense ---------------------------------------------------------------------------------------------------------- */
+/* ---- dense ----------------------------------------------------------------------------------------------------------
+ */
 
 static void set_bits(uint64_t *bits, uint32_t from, uint32_t to)
 {
@@ -86,9 +87,19 @@ static void set_bits(uint64_t *bits, uint32_t from, uint32_t to)
 	}
 }
 
+/* Eight numbers at once, two or four instructions on any level. */
+typedef uint32_t eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline void fill(uint32_t *column, uint32_t from, uint32_t to, uint32_t value)
+{
+	for (; from + 8 <= to; from += 8)
+		*(eight *)(column + from) = (eight){0} + value;
+	for (; from < to; from++)
+		column[from] = value;
+}
+
 /*
  * Carries the values of `column` over the rows that do not have the field; the bitmap of these, NULL when all have it.
- * `column` may be `values`, or they are copied.
  */
 static const uint64_t *carry(struct gather *g, unsigned field, uint32_t *column)
 {
@@ -109,14 +120,10 @@ static const uint64_t *carry(struct gather *g, unsigned field, uint32_t *column)
 			continue;
 		}
 		set_bits(g->missing, g->run[i].at, to);
-		for (uint32_t row = g->run[i].at; row < to; row++)
-			column[row] = last;
+		fill(column, g->run[i].at, to, last);
 	}
 	return g->missing;
 }
-
-/* Eight numbers at once, two or four instructions on any level. */
-typedef uint32_t eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 /* The lower or upper halves, as a column. */
 static uint32_t *half(struct gather *g, const uint32_t *pairs, bool upper)
@@ -181,7 +188,8 @@ static uint8_t *put_dense(struct gather *g, unsigned field, uint8_t *w, int64_t 
 	}
 }
 
-/* ---- rare and mixed ------------------------------------------------------------------------------------------------- */
+/* ---- rare and mixed -------------------------------------------------------------------------------------------------
+ */
 
 static const struct flow_rare *rare_at(const struct bucket_maker *m, unsigned field, uint32_t i)
 {
@@ -235,7 +243,8 @@ static uint32_t list_mixed(const struct bucket_maker *m, unsigned field)
 	return g->n;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------------------------------------------------
+ */
 
 static uint8_t *put_texts(struct bucket_maker *m, unsigned field, uint8_t *w, struct gather_range *range)
 {

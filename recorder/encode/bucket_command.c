@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * bucket_command.c - buckets straight into the command that is sent. What control says is known when the columns are
- * written, and it stands in front of them: they are written behind room enough and moved up, 25 bytes a packet within the
- * first caches.
+ * written, and it stands in front of them: they are written behind room enough and moved up, 25 bytes a packet within
+ * the first caches.
  */
 #include "recorder/encode/bucket_internal.h"
 
@@ -40,6 +40,29 @@ static struct command_head command_head(const struct bucket_maker *m, enum comma
 	return (struct command_head){verb, m->form.raw ? "" : "system.buckets.", collection, max_time_ms, m->form.raw};
 }
 
+/* A bucket that did not fit in this command is the first of the next one: it is not made twice. */
+static void keep(struct bucket_maker *m, const uint8_t *bytes, size_t length, uint32_t bucket)
+{
+	m->kept.len = 0;
+	m->kept_bucket = UINT32_MAX;
+	if (command_reserve(&m->kept, length) < 0)
+		return; /* then it is made again */
+	memcpy(m->kept.data, bytes, length);
+	m->kept.len = length;
+	m->kept_bucket = bucket;
+}
+
+/* As bucket_put. */
+static int64_t put_kept(struct bucket_maker *m, struct command_buffer *c, size_t behind, size_t more, uint32_t bucket)
+{
+	if (m->kept_bucket != bucket)
+		return bucket_put(m, c, behind, more, bucket);
+	if (command_reserve(c, behind + m->kept.len + more) < 0)
+		return -ENOMEM;
+	memcpy(c->data + c->len + behind, m->kept.data, m->kept.len);
+	return (int64_t)m->kept.len;
+}
+
 int bucket_command(struct bucket_maker *m, struct command_buffer *c, const char *collection, uint32_t first,
 		   size_t max_bytes, uint32_t max_time_ms, uint32_t *next)
 {
@@ -53,12 +76,14 @@ int bucket_command(struct bucket_maker *m, struct command_buffer *c, const char 
 		return r;
 	for (i = first; i < m->buckets; i++) {
 		size_t name = 2 + index.length;
-		int64_t length = bucket_put(m, c, name, COMMAND_TAIL + sizeof(index.digits), i);
+		int64_t length = put_kept(m, c, name, COMMAND_TAIL + sizeof(index.digits), i);
 
 		if (length < 0)
 			return (int)length;
-		if (i > first && c->len + name + (size_t)length + COMMAND_TAIL > max_bytes)
+		if (i > first && c->len + name + (size_t)length + COMMAND_TAIL > max_bytes) {
+			keep(m, c->data + c->len + name, (size_t)length, i);
 			break;
+		}
 		c->data[c->len] = BSON_TYPE_DOCUMENT;
 		memcpy(c->data + c->len + 1, index.digits, index.length);
 		c->data[c->len + 1 + index.length] = 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket_gather.c - the rows of a bucket to what the column writers take, in one pass. Each row's dense members are copied
- * without a question, also where they are missing (columns know where: the runs of equal `has`). The key and the 24 bytes of
- * row_slow are compared with the row before; only where they differ the fields are looked at one by one. So a packet in the
- * middle of its conversation costs some eight loads and stores, one comparison and one branch.
+ * bucket_gather.c - the rows of a bucket to what the column writers take, in one pass. Each row's dense members are
+ * copied without a question, also where they are missing (columns know where: the runs of equal `has`). The key and the
+ * 24 bytes of row_slow are compared with the row before; only where they differ the fields are looked at one by one. So
+ * a packet in the middle of its conversation costs some eight loads and stores, one comparison and one branch.
  */
 #include "recorder/core/util.h"
 #include "recorder/encode/bucket_internal.h"
@@ -154,7 +154,8 @@ static inline void add_host(struct bucket_maker *m, const uint8_t address[16], u
 		m->host4[m->nhost4++] = get_be32(address);
 }
 
-/* The ends of a key that begins here. What is twice is removed later; a key that comes again and again is not added again. */
+/* The ends of a key that begins here. What is twice is removed later; a key that comes again and again is not added
+ * again. */
 static void add_hosts(struct bucket_maker *m, uint32_t bucket, uint32_t number, const struct before *b,
 		      const struct packet_key *k, const struct gather_ends *e)
 {
@@ -321,7 +322,8 @@ void gather_bucket(struct bucket_maker *m, uint32_t bucket)
 			__builtin_prefetch(&row[position[i + AHEAD]]);
 		gather_dense(g, i, r);
 		if (((is.has ^ was.has) | (is.second ^ was.second) | (is.third ^ was.third) |
-		     (is.key_marks ^ was.key_marks)) != 0 || !i)
+		     (is.key_marks ^ was.key_marks)) != 0 ||
+		    !i)
 			gather_change(m, bucket, &before, i, r);
 		if (__builtin_expect(r->slow.rare, 0))
 			gather_rare(m, i, position[i]);

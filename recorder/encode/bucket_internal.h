@@ -18,11 +18,12 @@
 
 #define BUCKET_MOST (BUCKET_PACKETS + BUCKET_PACKETS / 2)
 /*
- * Elements of the arrays of a bucket: more than BUCKET_MOST and one, and such that 64 lists of 16-byte elements begin in 64
- * different sets of the first cache (16 * 1516 is -5 lines, modulo 4096 bytes): only their beginnings are in use.
+ * Elements of the arrays of a bucket: more than BUCKET_MOST and one, and such that 64 lists of 16-byte elements begin
+ * in 64 different sets of the first cache (16 * 1516 is -5 lines, modulo 4096 bytes): only their beginnings are in use.
  */
 #define GATHER_ROOM 1516u
-_Static_assert(GATHER_ROOM >= BUCKET_MOST + 8 && GATHER_ROOM <= COLUMN_MOST, "padded to 8 values, and a column at most");
+_Static_assert(GATHER_ROOM >= BUCKET_MOST + 8 && GATHER_ROOM <= COLUMN_MOST,
+	       "padded to 8 values, and a column at most");
 
 /* From place `at` on the rows have these bits. */
 struct gather_has {
@@ -52,19 +53,20 @@ struct gather_ends {
 	bool out;
 };
 
-/* One bucket, from its rows to its columns. Kept from bucket to bucket; lists and arrays are valid up to their counts. */
+/* One bucket, from its rows to its columns. Kept from bucket to bucket; lists and arrays are valid up to their counts.
+ */
 struct gather {
 	uint32_t n;
-	uint64_t any, all;		/* of the rows' has: OR, AND */
-	uint64_t rare[PACKET_WORDS];	/* fields that are in the list of rare ones */
+	uint64_t any, all;	     /* of the rows' has: OR, AND */
+	uint64_t rare[PACKET_WORDS]; /* fields that are in the list of rare ones */
 	uint32_t rares, runs, ranges;
-	size_t texts_len;		/* used of `letters` */
+	size_t texts_len; /* used of `letters` */
 
 	int64_t ms[GATHER_ROOM];
 	int32_t ns[GATHER_ROOM], len[GATHER_ROOM];
 	uint32_t seq[GATHER_ROOM], ack[GATHER_ROOM], ltsval[GATHER_ROOM], rtsval[GATHER_ROOM];
 	uint32_t flags_win[GATHER_ROOM], ipid_csum[GATHER_ROOM]; /* two of 16 bits, the first in the lower half */
-	uint32_t column[GATHER_ROOM];	/* one of these halves, or the column that is carried */
+	uint32_t column[GATHER_ROOM]; /* one of these halves, or the column that is carried */
 	uint64_t missing[(GATHER_ROOM + 63) / 64];
 	struct gather_has run[GATHER_ROOM];
 
@@ -102,7 +104,9 @@ struct bucket_maker {
 	uint32_t nhost4, nhost6;
 	uint32_t *key_seen; /* [FLOW_MOST]: the last bucket whose hosts have the key's, plus 1. Version 2 */
 	size_t rare_cap, host_cap, sorted_cap;
-	struct command_buffer one; /* bucket_encode */
+	struct command_buffer one;  /* bucket_encode */
+	struct command_buffer kept; /* bucket `kept_bucket` of this plan, made for a command that it did not fit in */
+	uint32_t kept_bucket;	    /* UINT32_MAX: none */
 };
 
 /* Positions [*first, *first + the number returned) of maker->positions are the bucket's. */
@@ -120,8 +124,10 @@ uint8_t *gather_columns(struct bucket_maker *maker, uint8_t *w);
 size_t bucket_head_bound(const struct bucket_maker *maker);
 uint8_t *bucket_head(struct bucket_maker *maker, uint8_t *w, const uint8_t id[BUCKET_ID_LEN]);
 
-/* A whole bucket document behind command->len + `behind`. Its length, or -errno; the room is reserved with `more` behind it. */
-int64_t bucket_put(struct bucket_maker *maker, struct command_buffer *command, size_t behind, size_t more, uint32_t bucket);
+/* A whole bucket document behind command->len + `behind`. Its length, or -errno; the room is reserved with `more`
+ * behind it. */
+int64_t bucket_put(struct bucket_maker *maker, struct command_buffer *command, size_t behind, size_t more,
+		   uint32_t bucket);
 
 /* Sorts and removes what is twice; `bytes` of the numbers count (their lowest). Gives the number left. */
 uint32_t hosts_sort(host_number *hosts, host_number *room, uint32_t n, unsigned bytes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket_meta.c - what stands in front of the columns: _id, control and meta. Hosts are sorted as numbers and made to text
- * when they are written.
+ * bucket_meta.c - what stands in front of the columns: _id, control and meta. Hosts are sorted as numbers and made to
+ * text when they are written.
  */
 #include "recorder/core/util.h"
 #include "recorder/encode/bucket_internal.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * command.h - what the commands of document.h and bucket.h have in common: the head of an insert or update, BSON elements
- * put by hand, and the growth of the buffer. Internal to encode/.
+ * command.h - what the commands of document.h and bucket.h have in common: the head of an insert or update, BSON
+ * elements put by hand, and the growth of the buffer. Internal to encode/.
  */
 #ifndef XDP_RECORDER_ENCODE_COMMAND_H
 #define XDP_RECORDER_ENCODE_COMMAND_H
@@ -40,8 +40,8 @@ struct command_head {
 };
 
 /*
- * Overwrites the buffer with everything in front of the elements of `documents` (insert) or `updates` (update); *array is
- * the offset of the array's length, for command_end. 0, -ENOMEM or -ENAMETOOLONG.
+ * Overwrites the buffer with everything in front of the elements of `documents` (insert) or `updates` (update); *array
+ * is the offset of the array's length, for command_end. 0, -ENOMEM or -ENAMETOOLONG.
  */
 int command_begin(struct command_buffer *command, const struct command_head *head, size_t *array);
 

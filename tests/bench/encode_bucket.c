@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * encode_bucket.c - from records to finished buckets: ns of CPU and bytes a packet, on the heavy-tailed mix, with one train
- * in eight of another kind (rare fields), on captures (XDP_RECORDER_PCAPS), and where every packet is its own conversation.
- * Parts are measured over all packets: decode; group (flow_make without decode); gather (rows to arrays and lists); columns;
- * rest (cut, hosts, control, the move). Beside it the same packets as documents, and the size of the columns packed by the
- * plain encoder, which packs as MongoDB does. Every bucket of the first round is checked (bucket_check), versions 2 and 3.
- * Prints `NAME figure unit` lines. --smoke: one round. Exit status 1 when a check fails or the size misses its aim.
+ * encode_bucket.c - from records to finished buckets: ns of CPU and bytes a packet, on the heavy-tailed mix, with one
+ * train in eight of another kind (rare fields), on captures (XDP_RECORDER_PCAPS), and where every packet is its own
+ * conversation. Parts are measured over all packets: decode; group (flow_make without decode); gather (rows to arrays
+ * and lists); columns; rest (cut, hosts, control, the move). Beside it the same packets as documents, and the size of
+ * the columns packed by the plain encoder, which packs as MongoDB does. Every bucket of the first round is checked
+ * (bucket_check), versions 2 and 3. Prints `NAME figure unit` lines. --smoke: one round. Exit status 1 when a check
+ * fails or the size misses its aim.
  */
 #include <bson/bson.h>
 #include <stdio.h>
@@ -38,7 +39,8 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* ---- the parts; each gives bytes made ------------------------------------------------------------------------------- */
+/* ---- the parts; each gives bytes made -------------------------------------------------------------------------------
+ */
 
 static uint64_t part_decode(struct batch *b)
 {
@@ -106,7 +108,8 @@ static uint64_t part_documents(struct batch *b)
 	uint64_t bytes = 0;
 
 	for (uint32_t next = 0; next < b->nrecords; bytes += command.len)
-		if (document_command(&command, collection, b, ends, next, b->nrecords - next, NULL, COMMAND_BYTES, 10000, &next) < 1)
+		if (document_command(&command, collection, b, ends, next, b->nrecords - next, NULL, COMMAND_BYTES,
+				     10000, &next) < 1)
 			abort();
 	return bytes;
 }
@@ -161,15 +164,16 @@ static uint64_t part_plain(struct batch *b)
 	return bytes;
 }
 
-/* ---- over a trace --------------------------------------------------------------------------------------------------- */
+/* ---- over a trace ---------------------------------------------------------------------------------------------------
+ */
 
 struct figure {
 	double ns, bytes;
 };
 
 /* A packet, the best of the rounds. `records` are in canonical order batch by batch. */
-static struct figure measure(const struct rec_head **records, uint32_t n, uint32_t size, uint64_t (*part)(struct batch *),
-			     unsigned rounds)
+static struct figure measure(const struct rec_head **records, uint32_t n, uint32_t size,
+			     uint64_t (*part)(struct batch *), unsigned rounds)
 {
 	struct figure best = {1e9, 0};
 
@@ -216,7 +220,8 @@ static void report(const char *trace, const struct rec_head **records, uint32_t 
 		gather = measure(records, n, size, part_gather, rounds);
 		columns = measure(records, n, size, part_columns, rounds);
 		whole = measure(records, n, size, part_buckets, rounds);
-#define PRINT_LEVEL(part, figure, unit) printf("encode_bucket.%s.%u.%s." part " %.1f " unit "\n", trace, size, level, figure)
+#define PRINT_LEVEL(part, figure, unit)                                                                                \
+	printf("encode_bucket.%s.%u.%s." part " %.1f " unit "\n", trace, size, level, figure)
 		PRINT_LEVEL("whole", whole.ns, "ns/packet");
 		PRINT_LEVEL("beyond_decode", whole.ns - decode.ns, "ns/packet");
 		PRINT_LEVEL("gather", gather.ns - flow.ns, "ns/packet");
@@ -282,13 +287,15 @@ static void strangers(struct trace *t, unsigned six)
 		for (unsigned i = 0; i < sizeof(frame); i++)
 			frame[i] = (uint8_t)traffic_below(256);
 		memcpy(frame, macs, sizeof(macs));
-		memcpy(frame + 12, ipv6 ? "\x86\xdd\x60\0\0\0\0\x20\x06\x40\x20\x01\x0d\xb8" : "\x08\0\x45\0\0\x34", ipv6 ? 14 : 6);
+		memcpy(frame + 12, ipv6 ? "\x86\xdd\x60\0\0\0\0\x20\x06\x40\x20\x01\x0d\xb8" : "\x08\0\x45\0\0\x34",
+		       ipv6 ? 14 : 6);
 		if (!ipv6)
 			memcpy(ip + 6, "\x40\0\x40\x06\0\0\x0a", 7);
 		memcpy(tcp + 12, "\x80\x10", 2);
 		memcpy(tcp + 20, "\1\1\x08\x0a", 4);
 		t->time += 1000 + traffic_below(2000);
-		packets_record(&slot, frame, (uint32_t)(tcp + 32 - frame), (uint32_t)(tcp + 32 - frame), traffic_below(2));
+		packets_record(&slot, frame, (uint32_t)(tcp + 32 - frame), (uint32_t)(tcp + 32 - frame),
+			       traffic_below(2));
 		trace_add(t, &slot, t->n / 16 % RINGS);
 	}
 }
@@ -321,8 +328,8 @@ int main(int argc, char **argv)
 	flows = flow_maker_new();
 	if (!ends || !maker || !flows)
 		return 1;
-	printf("# %d packets; " TRAFFIC_TEXT "; mixed: one train in %d of another kind; best of %u rounds\n", PACKETS, INSIDE,
-	       OUTSIDE, LIVE, FLOW_MAX, TRAFFIC_REST_EVERY, rounds);
+	printf("# %d packets; " TRAFFIC_TEXT "; mixed: one train in %d of another kind; best of %u rounds\n", PACKETS,
+	       INSIDE, OUTSIDE, LIVE, FLOW_MAX, TRAFFIC_REST_EVERY, rounds);
 	for (unsigned i = 0; i < 5; i++) {
 		struct trace t;
 

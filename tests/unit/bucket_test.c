@@ -210,8 +210,10 @@ static void captures(void **state)
 /* A UDP packet between one of `hosts` pairs. */
 static void add_udp(struct fixture *f, uint32_t pair, bool back)
 {
-	static const uint8_t head[] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0};
-	uint8_t bytes[42] = {0}, ends[8] = {10, 0, 0, 1, 11, (uint8_t)(pair >> 16), (uint8_t)(pair >> 8), (uint8_t)pair};
+	static const uint8_t head[] = {2, 0,	0, 0, 0,  2, 2, 0, 0, 0,  0,  1, 8,
+				       0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0};
+	uint8_t bytes[42] = {0},
+		ends[8] = {10, 0, 0, 1, 11, (uint8_t)(pair >> 16), (uint8_t)(pair >> 8), (uint8_t)pair};
 
 	memcpy(bytes, head, sizeof(head));
 	memcpy(bytes + 26, back ? ends + 4 : ends, 4);
@@ -412,9 +414,9 @@ static void replacement(void **state)
 /* Every byte of a bucket matters to the check: none of its own makes it pass, but for reserved ones in columns. */
 static void damage_is_found(void **state)
 {
-	static const char *const places[] = {"control.count", "control.max.ipid", "control.min.ts", "meta.hosts.3",
-					     "meta.iface",    "control.closed",	  "data.seq",	    "data.local",
-					     "data.ts",	      "data.csum",	  "_id"};
+	static const char *const places[] = {
+		"control.count", "control.max.ipid", "control.min.ts", "meta.hosts.3", "meta.iface", "control.closed",
+		"data.seq",	 "data.local",	     "data.ts",	       "data.csum",    "_id"};
 	struct fixture *f = *state;
 	struct bucket_problem problem;
 	bson_t bucket = BSON_INITIALIZER;
@@ -451,8 +453,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(frames_by_hand), TEST(packets_of_any_values), TEST(captures),     TEST(every_packet_its_own),
-		TEST(cuts),	      TEST(spans),		   TEST(head_by_hand), TEST(commands),
+		TEST(frames_by_hand), TEST(packets_of_any_values),
+		TEST(captures),	      TEST(every_packet_its_own),
+		TEST(cuts),	      TEST(spans),
+		TEST(head_by_hand),   TEST(commands),
 		TEST(replacement),    TEST(damage_is_found),
 	};
 
