@@ -56,24 +56,39 @@ static inline uint64_t ones(struct column_form form, uint32_t from, uint32_t to)
 	return ((1ull << (to - from) * form.bits) - 1) << (form.shift + from * form.bits);
 }
 
-/* A block of zeros or missing values out of `room` of them in front of the next place; how many it took. */
-static uint32_t filler(struct column_writer *c, struct column_state *s, uint32_t room)
+/*
+ * Blocks of zeros or missing values, `room` of them in front of a place that could share its block with less than
+ * `keep`; how many they took.
+ */
+static inline __attribute__((always_inline)) uint32_t filler(struct column_writer *c, struct column_state *s,
+							     uint32_t room, uint32_t keep)
 {
-	bool same = s->last == (s->fill ? COLUMN_LAST_MISSING : COLUMN_LAST_ZERO);
-	struct column_form form;
-	uint32_t slots;
+	uint8_t last = s->fill ? COLUMN_LAST_MISSING : COLUMN_LAST_ZERO;
+	uint32_t took = 0, slots;
 
-	if (room >= COLUMN_RUN && same) {
-		column_runs(c, room / COLUMN_RUN);
-		return room / COLUMN_RUN * COLUMN_RUN;
-	}
-	if (room > COLUMN_RUN && room % COLUMN_RUN) /* the odd ones first, and a run can follow */
+	if (room > COLUMN_RUN && room % COLUMN_RUN && s->last != last) { /* the odd ones first, and a run can follow */
+		keep = room;
 		room %= COLUMN_RUN;
-	slots = column_slots_within[room < COLUMN_SLOTS_MOST ? room : COLUMN_SLOTS_MOST];
-	form = column_forms[slots];
-	column_block(c, form.selector | (s->fill ? ones(form, 0, slots) : 0));
-	s->last = s->fill ? COLUMN_LAST_MISSING : COLUMN_LAST_ZERO;
-	return slots;
+	} else if (room >= COLUMN_RUN && s->last == last) {
+		took = room / COLUMN_RUN * COLUMN_RUN;
+		for (slots = took; slots > COLUMN_RUN * COLUMN_RUN_MOST; slots -= COLUMN_RUN * COLUMN_RUN_MOST)
+			column_block(c, COLUMN_RUN_SELECTOR | (COLUMN_RUN_MOST - 1) << 4);
+		column_block(c, COLUMN_RUN_SELECTOR | (slots / COLUMN_RUN - 1) << 4);
+		room -= took;
+		if (!room || room < keep)
+			return took;
+	}
+	do {
+		struct column_form form;
+
+		slots = column_slots_within[room < COLUMN_SLOTS_MOST ? room : COLUMN_SLOTS_MOST];
+		form = column_forms[slots];
+		column_block(c, form.selector | (s->fill ? ones(form, 0, slots) : 0));
+		took += slots;
+		room -= slots;
+	} while (room && room >= keep);
+	s->last = last;
+	return took;
 }
 
 /* Slots of a block from `at` on that holds place p and perhaps more of them. */
@@ -92,42 +107,47 @@ static inline uint32_t slots_at(const struct column_place *p, uint32_t at)
 	return column_slots_within[slots];
 }
 
-void column_places(struct column_writer *c, struct column_state *s, struct column_place *places, uint32_t count,
+/* Writer and state are copied: what is written through byte pointers could be them, else. */
+void column_places(struct column_writer *to_c, struct column_state *to_s, struct column_place *places, uint32_t count,
 		   uint32_t to)
 {
+	struct column_writer c = *to_c;
+	struct column_state s = *to_s;
 	struct column_place *p = places;
 
 	places[count] = (struct column_place){.at = to}; /* 0 slots: no block reaches it */
-	while (s->at < to) {
+	while (s.at < to) {
 		uint32_t slots, from = 0;
 		struct column_form form;
 		uint64_t block;
 
-		if (p->at - s->at >= p->slots || p->at - s->at >= COLUMN_RUN) {
-			s->at += filler(c, s, p->at - s->at);
+		if (p->at - s.at >= p->slots || p->at - s.at >= COLUMN_RUN) {
+			s.at += filler(&c, &s, p->at - s.at, p->slots);
 			continue;
 		}
-		slots = slots_at(p, s->at);
+		slots = slots_at(p, s.at);
 		form = column_forms[slots];
 		block = form.selector;
-		s->last = COLUMN_LAST_ZERO;
-		for (; p->at - s->at < slots; p++) {
-			uint32_t slot = p->at - s->at;
+		s.last = COLUMN_LAST_ZERO;
+		for (; p->at - s.at < slots; p++) {
+			uint32_t slot = p->at - s.at;
 
-			if (s->fill)
+			if (s.fill)
 				block |= ones(form, from, slot);
 			block |= p->u << (form.shift + slot * form.bits);
-			s->last = p->u && slot == slots - 1 ? COLUMN_LAST_OTHER : COLUMN_LAST_ZERO;
-			s->fill = p->missing;
+			s.last = p->u && slot == slots - 1 ? COLUMN_LAST_OTHER : COLUMN_LAST_ZERO;
+			s.fill = p->missing;
 			from = slot;
 		}
-		if (s->fill) {
+		if (s.fill) {
 			block |= ones(form, from, slots);
-			s->last = COLUMN_LAST_MISSING;
+			s.last = COLUMN_LAST_MISSING;
 		}
-		column_block(c, block);
-		s->at += slots;
+		column_block(&c, block);
+		s.at += slots;
 	}
+	*to_c = c;
+	*to_s = s;
 }
 
 void column_numbers(struct column_writer *c, const uint64_t *u, uint32_t from, uint32_t to)
