@@ -245,7 +245,8 @@ enum db_result read_unledgered(struct db_client *client, const struct batch *bat
 	for (uint32_t i = 0; result == DB_OK && !walk->stopped && absent < 2 && walk->packets < batch->nrecords; i++) {
 		uint8_t id[BUCKET_ID_LEN];
 
-		bucket_id(id, batch, form, i);
+		if (bucket_id(id, batch, form, i) < 0)
+			return db_problem_set(problem, DB_LATER, "out of memory");
 		result = walk_group(&w, id, 1, problem);
 		absent = w.group ? 0 : absent + 1;
 	}

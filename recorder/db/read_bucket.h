@@ -39,7 +39,7 @@ enum db_result read_entry(struct db_client *client, const bson_t *entry, read_do
  * The same for a batch without an entry, of which only a recipe is known: buckets with the ids that bucket_id() gives
  * for 0, 1, 2
  * ... until two in a row are not there or batch->nrecords packets were read, then plain documents by _id, of any
- * version. batch: source, number, day, pair, first_boot, last_boot, nrecords.
+ * version. batch: source, number, day, pair, records, first_boot, last_boot.
  */
 enum db_result read_unledgered(struct db_client *client, const struct batch *batch, const struct bucket_form *form,
 			       read_document *each, void *arg, struct read_walk *walk, struct db_problem *problem);
