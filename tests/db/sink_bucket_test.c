@@ -263,7 +263,7 @@ static bool same_fields(const bson_t *a, const bson_t *b)
 	return true;
 }
 
-/* On the server, not by our decoder; and `validate` has nothing to say. */
+/* On the server, not by our decoder; and `validate` finds nothing invalid. */
 static void a_find_shows_the_same_documents(void **state)
 {
 	enum { MOST = 3000 };
@@ -300,11 +300,8 @@ static void a_find_shows_the_same_documents(void **state)
 	assert_int_equal(db_run(world.db, NULL, validate, &reply, &problem), DB_OK);
 	if (!bson_iter_init_find(&it, &reply, "valid") || !bson_iter_as_bool(&it))
 		fail_msg("%s", bson_as_relaxed_extended_json(&reply, NULL));
-	if (bson_iter_init_find(&it, &reply, "nNonCompliantDocuments") && bson_iter_as_int64(&it)) {
-		char *text = bson_as_relaxed_extended_json(&reply, NULL);
-		print_message("validate: %s\n", text);
-		bson_free(text);
-	}
+	/* Version 3 with times that happen to be in order is a warning (BUCKETS.md section 2), no error. */
+	assert_true(bson_iter_init_find(&it, &reply, "nInvalidDocuments") && bson_iter_as_int64(&it) == 0);
 	bson_destroy(&reply);
 	bson_destroy(validate);
 }
