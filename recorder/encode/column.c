@@ -63,7 +63,7 @@ uint8_t *column_int32(uint8_t *w, const int32_t *values, const uint64_t *missing
 
 uint8_t *column_double(uint8_t *w, const uint32_t *values, const uint64_t *missing, uint32_t n, uint32_t range[2])
 {
-	struct column_writer c = {.w = w, .kind = COLUMN_BLOCKS_SCALE1};
+	struct column_writer c = {.w = w, .kind = COLUMN_BLOCKS};
 	uint32_t first = leading(&c, missing);
 	int32_t turned[2];
 
