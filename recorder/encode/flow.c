@@ -301,7 +301,8 @@ static inline void decode_some(struct flow_maker *m, struct decoded *d, struct p
 		}
 		d->like = NONE;
 		d->general = NULL;
-		if (__builtin_expect(flow_fast_row(&m->row[first + i], &f, h, record_bytes(h), offset), 1)) {
+		if (__builtin_expect(!m->plain && flow_fast_row(&m->row[first + i], &f, h, record_bytes(h), offset),
+				     1)) {
 			bool same = flow_fast_same(&f, &l->packet);
 
 			l->packet = f;

@@ -16,6 +16,7 @@
 #include "recorder/packet/wire.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "members are put together in integers");
+_Static_assert(offsetof(struct rec_head, gso_size) == offsetof(struct rec_head, gso_segs) + 2, "looked at as one");
 
 /* A record that is such a packet: where its layers are. */
 struct flow_fast {
@@ -153,13 +154,15 @@ static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row,
 	struct flow_words w = {.has = ROW_BIT(TS) | ROW_BIT(NS) | ROW_BIT(DIR) | ROW_BIT(LEN) | ROW_BIT(ETYPE) |
 				      ROW_BIT(LMAC) | ROW_BIT(RMAC) | ROW_BIT(TOS) | ROW_BIT(TTL) | ROW_BIT(PROTO) |
 				      ROW_BIT(LOCAL) | ROW_BIT(REMOTE)};
-	unsigned cap = h->cap_len, at = WIRE_ETH_LEN, marks, proto, addresses;
+	unsigned cap = h->cap_len, at = WIRE_ETH_LEN, tags = 0, marks, proto, addresses;
+	const unsigned least = WIRE_ETH_LEN + WIRE_IPV4_LEN + WIRE_UDP_LEN;
 	uint32_t length, etype;
 
-	if (cap < WIRE_ETH_LEN + WIRE_IPV4_LEN + WIRE_UDP_LEN || cap > REC_CAP_MAX || h->gso_segs || h->gso_size)
+	if (cap - least > REC_CAP_MAX - least || fast32((const uint8_t *)&h->gso_segs)) /* gso_size, too */
 		return false;
 	etype = get_be16(b + 12);
 	if (etype == PACKET_TPID) {
+		tags = 1;
 		at += WIRE_TAG_LEN;
 		etype = get_be16(b + 16);
 		w.has |= ROW_BIT(VLAN);
@@ -181,7 +184,7 @@ static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row,
 		w.has |= ROW_BIT(IPID) | ROW_BIT(FRAG);
 		addresses = 8;
 		at += WIRE_IPV4_LEN;
-		f->shape = FLOW_SHAPE(proto, 4, w.has >> PKT_VLAN & 1);
+		f->shape = FLOW_SHAPE(proto, 4, tags);
 		if (cap < at + WIRE_UDP_LEN || !fast_ipv4_sum_is_right(f->ip))
 			return false;
 	} else if (etype == WIRE_ETYPE_IPV6 && cap >= at + WIRE_IPV6_LEN + WIRE_UDP_LEN) {
@@ -196,7 +199,7 @@ static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row,
 		w.has |= ROW_BIT(FLOW);
 		addresses = 32;
 		at += WIRE_IPV6_LEN;
-		f->shape = FLOW_SHAPE(proto, 6, w.has >> PKT_VLAN & 1);
+		f->shape = FLOW_SHAPE(proto, 6, tags);
 	} else {
 		return false;
 	}
@@ -207,7 +210,8 @@ static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row,
 	if (h->side && (w.has & ROW_BIT(LPORT)) &&
 	    fast_is_unsummed(f->l4 - addresses, addresses, proto, length, (uint16_t)(w.flags >> 48)))
 		marks |= REC_MARK_CSUM_NONE;
-	w.has |= (uint64_t)(marks != 0) << PKT_MARKS;
+	if (__builtin_expect(marks != 0, 0))
+		w.has |= ROW_MARKS;
 	row->wall = (int64_t)h->time + offset;
 	row->marks = (uint16_t)marks;
 	row->len = h->wire_len;
@@ -224,14 +228,15 @@ static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row,
 static inline bool flow_fast_same(const struct flow_fast *a, const struct flow_fast *b)
 {
 	uint64_t differ = a->shape ^ b->shape;
-	const unsigned from = a->shape >> 8 & 2 ? 8 : 12;
+	const bool six = b->shape & FLOW_SHAPE(0, 2, 0); /* 6, not 4 */
+	const unsigned from = six ? 8 : 12;
 
 	if (differ)
 		return false;
 	/* MAC addresses, EtherType, and the tag or the begin of layer 3; the last addresses, and the ports */
 	differ = (fast64(a->frame) ^ fast64(b->frame)) | (fast64(a->frame + 8) ^ fast64(b->frame + 8)) |
 		 (fast64(a->ip + from) ^ fast64(b->ip + from)) | (fast32(a->l4) ^ fast32(b->l4));
-	if (from == 8)
+	if (six)
 		differ |= (fast64(a->ip + 16) ^ fast64(b->ip + 16)) | (fast64(a->ip + 24) ^ fast64(b->ip + 24)) |
 			  (fast64(a->ip + 32) ^ fast64(b->ip + 32));
 	return !differ;
