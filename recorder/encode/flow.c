@@ -136,7 +136,7 @@ static inline v2u64 product(v2u64 a, v2u64 b)
  */
 static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_key *key)
 {
-	const v4u32 *w = __builtin_assume_aligned(key, 64), *seed = __builtin_assume_aligned(m->seed, 64);
+	const v4u32 *w = (const void *)key, *seed = (const void *)m->seed;
 	v2u64 sum = {0};
 
 #pragma GCC unroll 4
@@ -150,7 +150,7 @@ static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_
 
 static inline bool same_key(const struct packet_key *a, const struct packet_key *b)
 {
-	const v2u64 *x = __builtin_assume_aligned(a, 64), *y = __builtin_assume_aligned(b, 64);
+	const v2u64 *x = (const void *)a, *y = (const void *)b;
 	v2u64 d = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
 
 	return !(d[0] | d[1]);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * flow_fast.h - the packets that nearly all are, from header bytes straight to row and key: Ethernet with one VLAN tag or
- * none, IPv4 without options or IPv6 without extension headers, not a fragment, then TCP without options, with time
- * stamps or with those of a SYN, or UDP, or an ICMP echo; nothing behind it, no padding, every length and checksum of layer 3 as
- * it should be. Whatever is not so in every point is left to packet_decode: rows are the same either way (flow_test,
- * tests/fuzz/decode.c).
+ * flow_fast.h - the packets that nearly all are, from header bytes straight to row and key: Ethernet with one VLAN tag
+ * or none, IPv4 without options or IPv6 without extension headers, not a fragment, then TCP without options, with time
+ * stamps or with those of a SYN, or UDP, or an ICMP echo; nothing behind it, no padding, every length and checksum of
+ * layer 3 as it should be. Whatever is not so in every point is left to packet_decode: rows are the same either way
+ * (flow_test, tests/fuzz/decode.c).
  */
 #ifndef XDP_RECORDER_ENCODE_FLOW_FAST_H
 #define XDP_RECORDER_ENCODE_FLOW_FAST_H
@@ -45,7 +45,8 @@ struct flow_words {
 	uint64_t seq, clocks, flags, has, opts, mss;
 };
 
-/* Sums of words as they lie in memory: what of them is left when folded is what it is in network order, byte-swapped. */
+/* Sums of words as they lie in memory: what of them is left when folded is what it is in network order, byte-swapped.
+ */
 static inline bool fast_ipv4_sum_is_right(const uint8_t *ip)
 {
 	uint64_t a = fast64(ip), b = fast64(ip + 8);
@@ -144,12 +145,11 @@ static inline bool fast_l4(const uint8_t *b, unsigned proto, unsigned left, uint
 }
 
 /*
- * Fills *row, but for what only the key tells: its number; which clock is whose (the sender's stands in ltsval); whether
- * SIDE is there. False: not such a packet, *row and *f are of no use.
+ * Fills *row, but for what only the key tells: its number; which clock is whose (the sender's stands in ltsval);
+ * whether SIDE is there. False: not such a packet, *row and *f are of no use.
  */
-static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row, struct flow_fast *f,
-								const struct rec_head *h, const uint8_t *b,
-								int64_t offset)
+static inline __attribute__((always_inline)) bool
+flow_fast_row(struct row *row, struct flow_fast *f, const struct rec_head *h, const uint8_t *b, int64_t offset)
 {
 	struct flow_words w = {.has = ROW_BIT(TS) | ROW_BIT(NS) | ROW_BIT(DIR) | ROW_BIT(LEN) | ROW_BIT(ETYPE) |
 				      ROW_BIT(LMAC) | ROW_BIT(RMAC) | ROW_BIT(TOS) | ROW_BIT(TTL) | ROW_BIT(PROTO) |
@@ -245,7 +245,7 @@ static inline bool flow_fast_same(const struct flow_fast *a, const struct flow_f
 static inline void flow_fast_key(struct packet_key *key, const struct flow_fast *f, unsigned side)
 {
 	typedef uint64_t pair __attribute__((vector_size(16), aligned(16), may_alias));
-	pair *to = __builtin_assume_aligned(key, 64);
+	pair *to = (void *)key;
 	const uint64_t six = UINT64_MAX >> 16, to_mac = fast64(f->frame) & six, from_mac = fast64(f->frame + 6) & six;
 	const unsigned proto = f->shape & 0xff, family = f->shape >> 8 & 0xff, tags = f->shape >> 16;
 	uint64_t ports = 0, etype = family == 4 ? WIRE_ETYPE_IPV4 : WIRE_ETYPE_IPV6, vlan = 0;

@@ -618,8 +618,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(frames_by_hand),	  TEST(damaged_frames), TEST(trains), TEST(packets_of_any_values), TEST(captures),
-		TEST(many_conversations), TEST(none_one_and_too_many), TEST(the_same_again),
+		TEST(frames_by_hand),	     TEST(damaged_frames), TEST(trains),
+		TEST(packets_of_any_values), TEST(captures),	   TEST(many_conversations),
+		TEST(none_one_and_too_many), TEST(the_same_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
