@@ -18,6 +18,7 @@
 
 #include "recorder/core/util.h"
 #include "recorder/encode/bytes.h"
+#include "recorder/encode/flow_fast.h"
 
 #define ROWS_MIN 4096u
 #define TABLE_MIN 1024u
@@ -135,7 +136,7 @@ static inline v2u64 product(v2u64 a, v2u64 b)
  */
 static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_key *key)
 {
-	const v4u32 *w = __builtin_assume_aligned(key, 64), *seed = __builtin_assume_aligned(m->seed, 64);
+	const v4u32 *w = (const void *)key, *seed = (const void *)m->seed;
 	v2u64 sum = {0};
 
 #pragma GCC unroll 4
@@ -149,7 +150,7 @@ static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_
 
 static inline bool same_key(const struct packet_key *a, const struct packet_key *b)
 {
-	const v2u64 *x = __builtin_assume_aligned(a, 64), *y = __builtin_assume_aligned(b, 64);
+	const v2u64 *x = (const void *)a, *y = (const void *)b;
 	v2u64 d = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
 
 	return !(d[0] | d[1]);
@@ -182,13 +183,13 @@ static __attribute__((noinline)) int grow_table(struct flow_maker *m)
 	return 0;
 }
 
-static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct packet *p,
+static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct packet_key *key,
 					     const struct ends_table *ends, uint32_t hash, uint32_t place)
 {
 	uint32_t k = m->keys++;
 
-	m->key[k] = p->outer.key;
-	m->out[k] = ends_source_is_local(ends, p); /* of the key alone: addresses, ports, side, MACs */
+	m->key[k] = *key;
+	m->out[k] = ends_key_is_local(ends, key);
 	m->hash[k] = hash;
 	m->start[k] = 0;
 	m->table[place] = place_tag(hash) | k;
@@ -202,7 +203,8 @@ static __attribute__((noinline)) int add_key(struct flow_maker *m, const struct 
 }
 
 /* The number of the packet's key, or -ENOMEM. */
-static inline int find_key(struct flow_maker *m, const struct packet *p, const struct ends_table *ends, uint32_t hash)
+static inline int find_key(struct flow_maker *m, const struct packet_key *key, const struct ends_table *ends,
+			   uint32_t hash)
 {
 	uint32_t tag = place_tag(hash), i = place_first(hash), place;
 
@@ -210,8 +212,8 @@ static inline int find_key(struct flow_maker *m, const struct packet *p, const s
 		i &= m->mask;
 		place = m->table[i];
 		if (!place)
-			return add_key(m, p, ends, hash, i);
-		if ((place & 0xffff0000u) == tag && same_key(&m->key[place & 0xffff], &p->outer.key))
+			return add_key(m, key, ends, hash, i);
+		if ((place & 0xffff0000u) == tag && same_key(&m->key[place & 0xffff], key))
 			return (int)(place & 0xffff);
 	}
 }
@@ -265,21 +267,80 @@ static inline void fill_row(struct row *row, const struct packet *p, int64_t wal
 }
 _Static_assert(offsetof(struct row, marks) == 10 && offsetof(struct row, len) == 12, "key, marks, len are 8 bytes");
 
+/* A packet between the two stages. */
 struct decoded {
-	_Alignas(64) struct packet packet;
+	_Alignas(64) struct packet_key key; /* unless `like` */
 	uint32_t hash;
+	uint32_t like;		/* the row of an earlier packet that has the same key; NONE */
+	struct packet *general; /* NULL: its row is filled but for what the key tells */
+};
+#define NONE UINT32_MAX
+
+/* The packet before, of each side: those of one conversation come in trains. */
+struct last {
+	struct flow_fast packet;
+	uint32_t row;
 };
 
-/* Records are one to three cache lines somewhere in a ring; nearly all end in the second. */
-static inline void decode_some(struct decoded *d, const struct rec_head **records, uint32_t n, uint32_t left)
+/*
+ * The first stage: rows of the packets that flow_fast.h knows, keys, hashes. Records are one to three cache lines
+ * somewhere in a ring; nearly all end in the second.
+ */
+static inline void decode_some(struct flow_maker *m, struct decoded *d, struct packet *general, struct last *last,
+			       const struct rec_head **records, uint32_t first, uint32_t n, uint32_t left,
+			       int64_t offset)
 {
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++, d++) {
+		const struct rec_head *h = records[i];
+		struct last *l = &last[h->side != 0];
+		struct flow_fast f;
+
 		if (i + AHEAD < left) {
 			__builtin_prefetch(records[i + AHEAD]);
 			__builtin_prefetch((const uint8_t *)records[i + AHEAD] + 64);
 		}
-		packet_decode(&d[i].packet, records[i], record_bytes(records[i]));
+		d->like = NONE;
+		d->general = NULL;
+		if (__builtin_expect(!m->plain && flow_fast_row(&m->row[first + i], &f, h, record_bytes(h), offset),
+				     1)) {
+			bool same = flow_fast_same(&f, &l->packet);
+
+			l->packet = f;
+			if (same) {
+				d->like = l->row;
+				continue;
+			}
+			l->row = first + i;
+			flow_fast_key(&d->key, &f, h->side);
+		} else {
+			d->general = &general[i];
+			packet_decode(d->general, h, record_bytes(h));
+			d->key = d->general->outer.key;
+		}
+		d->hash = hash_key(m, &d->key);
+		__builtin_prefetch(&m->table[place_first(d->hash) & m->mask]);
 	}
+}
+
+/* What only the key tells of a row that flow_fast.h filled. */
+static inline void finish_row(struct row *row, uint16_t key, bool out, bool other)
+{
+	const unsigned turn = out ? 0 : 32;
+	uint64_t clocks = load64(&row->ltsval);
+
+	row->key = key;
+	put64((uint8_t *)&row->ltsval, clocks << turn | clocks >> (-turn & 63));
+	row->slow.has |= (uint64_t)other << PKT_SIDE;
+}
+
+static inline int general_row(struct flow_maker *m, struct packet *p, uint32_t row, int64_t offset, uint16_t k,
+			      bool out)
+{
+	p->has[0] |= (uint64_t)(out ^ p->outer.key.side) << PKT_SIDE;
+	fill_row(&m->row[row], p, (int64_t)p->time + offset, k, out);
+	if (((p->has[0] & ~ROW_FIELDS) | p->has[1] | p->has[2] | p->has[3]) == 0)
+		return 0;
+	return flow_add_rare(m, p, row, out);
 }
 
 /*
@@ -291,29 +352,27 @@ static int make_rows(struct flow_maker *m, const struct batch *batch, const stru
 {
 	const int64_t offset = clock_pair_offset(&batch->pair);
 	const uint32_t rows = batch->nrecords;
+	struct packet general[SOME];
 	struct decoded some[SOME];
+	struct last last[2] = {{.row = NONE}, {.row = NONE}}; /* of no shape */
 
 	for (uint32_t first = 0, n; first < rows; first += n) {
 		n = rows - first < SOME ? rows - first : SOME;
-		decode_some(some, batch->records + first, n, rows - first);
+		decode_some(m, some, general, last, batch->records + first, first, n, rows - first, offset);
 		for (uint32_t i = 0; i < n; i++) {
-			some[i].hash = hash_key(m, &some[i].packet.outer.key);
-			__builtin_prefetch(&m->table[place_first(some[i].hash) & m->mask]);
-		}
-		for (uint32_t i = 0; i < n; i++) {
-			struct packet *p = &some[i].packet;
-			int k = find_key(m, p, ends, some[i].hash);
+			const struct decoded *d = &some[i];
+			const uint32_t row = first + i;
+			int k = d->like != NONE ? m->number[d->like] : find_key(m, &d->key, ends, d->hash);
 			bool out;
 
 			if (__builtin_expect(k < 0, 0))
 				return k;
 			out = m->out[k];
-			p->has[0] |= (uint64_t)(out ^ p->outer.key.side) << PKT_SIDE;
-			m->number[first + i] = (uint16_t)k;
+			m->number[row] = (uint16_t)k;
 			m->start[k]++;
-			fill_row(&m->row[first + i], p, (int64_t)p->time + offset, (uint16_t)k, out);
-			if (__builtin_expect(((p->has[0] & ~ROW_FIELDS) | p->has[1] | p->has[2] | p->has[3]) != 0, 0) &&
-			    flow_add_rare(m, p, first + i, out) < 0)
+			if (__builtin_expect(!d->general, 1))
+				finish_row(&m->row[row], (uint16_t)k, out, out ^ m->key[k].side);
+			else if (general_row(m, d->general, row, offset, (uint16_t)k, out) < 0)
 				return -ENOMEM;
 		}
 	}

@@ -47,6 +47,8 @@ struct flow_maker {
 	uint32_t addresses, addresses_cap;
 	struct flow_texts *texts, *text_block; /* the first, that which is being filled */
 	size_t text_used;
+
+	bool plain; /* flow_fast.h is not asked: for tests, which compare */
 };
 
 /* flow_rows.c: the fields of packet `row` that its row cannot hold, and its further addresses. 0 or -ENOMEM. */

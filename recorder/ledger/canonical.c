@@ -158,7 +158,7 @@ struct canonical_hash {
 	uint8_t block[16384];
 };
 
-static void flush(struct canonical_hash *h)
+static __attribute__((noinline)) void flush(struct canonical_hash *h)
 {
 	if (EVP_DigestUpdate(h->context, h->block, h->length) != 1)
 		h->failed = true;
@@ -186,16 +186,12 @@ struct canonical_hash *canonical_begin(const uint8_t capture[CAPTURE_ID_LEN], co
 	return h;
 }
 
-void canonical_add(struct canonical_hash *h, const struct canonical_record *r)
+static inline void add(struct canonical_hash *h, const struct canonical_record *r)
 {
 	uint16_t marks = canonical_marks(r);
 	uint8_t *w;
 
-	if (r->cap_len > REC_CAP_MAX) {
-		h->failed = true;
-		return;
-	}
-	if (h->length + RECORD_HEAD + r->cap_len > sizeof(h->block))
+	if (__builtin_expect(h->length + RECORD_HEAD + r->cap_len > sizeof(h->block), 0))
 		flush(h);
 	w = h->block + h->length;
 	memcpy(w, &r->ts, 8);
@@ -208,6 +204,15 @@ void canonical_add(struct canonical_hash *h, const struct canonical_record *r)
 	if (r->cap_len)
 		memcpy(w + RECORD_HEAD, r->bytes, r->cap_len);
 	h->length += RECORD_HEAD + r->cap_len;
+}
+
+void canonical_add(struct canonical_hash *h, const struct canonical_record *r)
+{
+	if (r->cap_len > REC_CAP_MAX) {
+		h->failed = true;
+		return;
+	}
+	add(h, r);
 }
 
 int canonical_end(struct canonical_hash *h, uint8_t digest[DIGEST_LEN])
@@ -237,7 +242,7 @@ int canonical_digest(struct batch *batch)
 
 		if (i + 8 < batch->nrecords)
 			prefetch(batch->records[i + 8]);
-		canonical_add(h, &r);
+		add(h, &r);
 	}
 	return canonical_end(h, batch->digest);
 }

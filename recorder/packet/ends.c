@@ -135,19 +135,18 @@ void ends_table_free(struct ends_table *t)
 }
 
 /* The last two rules. */
-static bool lower_is_source(const struct packet *p, int address_order)
+static bool lower_is_source(const struct packet_key *k, int address_order)
 {
 	if (address_order)
 		return address_order < 0;
-	if (p->outer.key.sport != p->outer.key.dport)
-		return p->outer.key.sport < p->outer.key.dport;
+	if (k->sport != k->dport)
+		return k->sport < k->dport;
 	/* Nothing tells the ends apart: what we sent was sent by the local end. */
-	return p->outer.key.side == REC_TX;
+	return k->side == REC_TX;
 }
 
-bool ends_source_is_local(const struct ends_table *t, const struct packet *p)
+bool ends_key_is_local(const struct ends_table *t, const struct packet_key *k)
 {
-	const struct packet_key *k = &p->outer.key;
 	bool source, destination;
 
 	if (k->family == 4) {
@@ -163,7 +162,7 @@ bool ends_source_is_local(const struct ends_table *t, const struct packet *p)
 		destination = in_range64(t->home4, t->nhome4, dst);
 		if (source != destination)
 			return source;
-		return lower_is_source(p, src < dst ? -1 : src > dst);
+		return lower_is_source(k, src < dst ? -1 : src > dst);
 	}
 	if (k->family == 6) {
 		u128 src = ipv6_number(k->src), dst = ipv6_number(k->dst);
@@ -178,7 +177,7 @@ bool ends_source_is_local(const struct ends_table *t, const struct packet *p)
 		destination = in_range128(t->home6, t->nhome6, dst);
 		if (source != destination)
 			return source;
-		return lower_is_source(p, src < dst ? -1 : src > dst);
+		return lower_is_source(k, src < dst ? -1 : src > dst);
 	}
 	/* No addresses: the MACs, of which there are no networks. A frame too short for them has zeros. */
 	if (k->dmac[0] & 1)
@@ -187,7 +186,7 @@ bool ends_source_is_local(const struct ends_table *t, const struct packet *p)
 	destination = in_range64(t->macs, t->nmacs, mac_number(k->dmac));
 	if (source != destination)
 		return source;
-	return lower_is_source(p, memcmp(k->smac, k->dmac, 6));
+	return lower_is_source(k, memcmp(k->smac, k->dmac, 6));
 }
 
 static bool same64(const struct range64 *a, size_t na, const struct range64 *b, size_t nb)

@@ -36,7 +36,11 @@ void ends_table_free(struct ends_table *table);
 /* True when both give the same answer for every packet. */
 bool ends_table_equal(const struct ends_table *a, const struct ends_table *b);
 
-/* True when the packet's source is the local end. */
-bool ends_source_is_local(const struct ends_table *table, const struct packet *p);
+/* True when the source is the local end. It hangs on the outer key alone. */
+bool ends_key_is_local(const struct ends_table *table, const struct packet_key *key);
+static inline bool ends_source_is_local(const struct ends_table *table, const struct packet *p)
+{
+	return ends_key_is_local(table, &p->outer.key);
+}
 
 #endif

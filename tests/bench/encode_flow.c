@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * encode_flow.c - what flow_make spends on each packet, beside the decode that it contains: on the heavy-tailed mix of
+ * encode_flow.c - what flow_make spends on each packet, beside packet_decode, which it needs for few of them: on the heavy-tailed mix of
  * traffic.h, on the same with every other kind of packet in it, and on the worst case, each packet a conversation of
- * its own (UDP from random addresses to one). Prints `NAME figure unit` lines; ns are of CPU, the best of the rounds.
+ * its own (UDP from random addresses to one); and beside it the ledger's digest of the same records. Prints `NAME figure unit` lines; ns are of CPU, the best of the rounds.
  * --smoke: one round; --once CASE BATCH PART: that part of that case once, without a figure, to count its instructions.
  */
 #include <stdio.h>
@@ -45,6 +45,13 @@ static void part_all(struct batch *b)
 	keys += flow.keys;
 	rares += flow.rares;
 	sink += flow.order[flow.rows / 2];
+}
+
+static void part_digest(struct batch *b)
+{
+	if (canonical_digest(b) < 0)
+		abort();
+	sink += b->digest[0];
 }
 
 static uint64_t cpu_ns(void)
@@ -111,8 +118,9 @@ static void report(const char *name, const struct trace *t, unsigned rounds)
 #define PRINT(part, figure, unit) printf("encode_flow.%s.%u." part " %.3f " unit "\n", name, sizes[i], figure)
 		PRINT("all", all, "ns/packet");
 		PRINT("decode", decode, "ns/packet");
-		PRINT("group", all - decode - order, "ns/packet"); /* hash, look-up, row, rare fields */
+		PRINT("rows", all - order, "ns/packet"); /* decode, look-up, rows, rare fields */
 		PRINT("order", order, "ns/packet");
+		PRINT("digest", measure(t, sizes[i], part_digest, rounds), "ns/packet");
 		PRINT("keys", (double)keys / rounds / t->n, "keys/packet");
 		PRINT("rare", (double)rares / rounds / t->n, "fields/packet");
 	}
@@ -166,15 +174,21 @@ static void fill(struct trace *t, unsigned which)
 
 static int once(char **argv)
 {
-	unsigned which = 0;
+	static const struct {
+		const char *name;
+		void (*run)(struct batch *);
+	} parts[] = {{"all", part_all}, {"decode", part_decode}, {"digest", part_digest}};
+	unsigned which = 0, part = 0;
 	struct trace t;
 
 	while (which < 3 && strcmp(argv[2], cases[which]) != 0)
 		which++;
-	if (which == 3 || (strcmp(argv[4], "all") != 0 && strcmp(argv[4], "decode") != 0))
+	while (part < 3 && strcmp(argv[4], parts[part].name) != 0)
+		part++;
+	if (which == 3 || part == 3)
 		return 2;
 	fill(&t, which);
-	run(&t, (uint32_t)atoi(argv[3]), argv[4][0] == 'a' ? part_all : part_decode);
+	run(&t, (uint32_t)atoi(argv[3]), parts[part].run);
 	trace_free(&t);
 	return 0;
 }
@@ -194,7 +208,7 @@ int main(int argc, char **argv)
 	if (argc == 5 && !strcmp(argv[1], "--once")) {
 		r = once(argv);
 	} else if (argc > 1 && !smoke) {
-		fprintf(stderr, "usage: %s [--smoke | --once CASE BATCH all|decode]\n", argv[0]);
+		fprintf(stderr, "usage: %s [--smoke | --once CASE BATCH all|decode|digest]\n", argv[0]);
 		r = 2;
 	} else {
 		printf("# %d packets from %d rings; synthetic: " TRAFFIC_TEXT "; best of %u rounds\n", PACKETS, RINGS,
