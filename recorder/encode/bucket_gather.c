@@ -303,6 +303,22 @@ static inline void gather_dense(struct gather *g, uint32_t i, const struct row *
 	memcpy(&g->ipid_csum[i], &r->ipid, 4);
 }
 
+/* Whether ms is ascending: no difference below 0. */
+static bool by_time(const struct gather *g)
+{
+	typedef int64_t four __attribute__((vector_size(32), aligned(8), may_alias));
+	four sum = {0};
+	int64_t below;
+	uint32_t i = 1;
+
+	for (; i + 4 <= g->n; i += 4)
+		sum |= *(const four *)(g->ms + i) - *(const four *)(g->ms + i - 1);
+	below = sum[0] | sum[1] | sum[2] | sum[3];
+	for (; i < g->n; i++)
+		below |= g->ms[i] - g->ms[i - 1];
+	return below >= 0;
+}
+
 void gather_bucket(struct bucket_maker *m, uint32_t bucket)
 {
 	uint32_t first, n = bucket_cut(m, bucket, &first), left = m->flow.rows - first;
@@ -329,6 +345,7 @@ void gather_bucket(struct bucket_maker *m, uint32_t bucket)
 			gather_rare(m, i, position[i]);
 		was = is;
 	}
+	g->version = by_time(g) ? 2 : m->form.version;
 	if (g->rares)
 		sort_rare(m);
 }

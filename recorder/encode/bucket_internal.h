@@ -61,6 +61,7 @@ struct gather {
 	uint64_t rare[PACKET_WORDS]; /* fields that are in the list of rare ones */
 	uint32_t rares, runs, ranges;
 	size_t texts_len; /* used of `letters` */
+	uint8_t version;  /* control.version: a server counts version 3 in the order of time as a defect */
 
 	int64_t ms[GATHER_ROOM];
 	int32_t ns[GATHER_ROOM], len[GATHER_ROOM];

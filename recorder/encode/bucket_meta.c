@@ -123,7 +123,7 @@ static uint8_t *put_control(const struct bucket_maker *m, uint8_t *w)
 
 	w += 4;
 	PUT_HEAD(w, "\x10", "version");
-	w = put32(w, m->form.version);
+	w = put32(w, m->gather->version);
 	for (unsigned which = 0; which < 2; which++) {
 		uint8_t *bound;
 
