@@ -101,7 +101,8 @@ struct bucket_maker {
 	/* Of this plan's size: rare fields as they come and by field; addresses of either family, room to sort. */
 	struct gather_rare *rare, *rare_sorted;
 	uint16_t *rare_field;
-	host_number *host4, *host6, *host_room;
+	uint64_t *host4, *host4_room; /* address << 32 | where its text stands in gather->letters */
+	host_number *host6, *host6_room;
 	uint32_t nhost4, nhost6;
 	uint32_t *key_seen; /* [FLOW_MOST]: the last bucket whose hosts have the key's, plus 1. Version 2 */
 	size_t rare_cap, host_cap, sorted_cap;
@@ -130,7 +131,10 @@ uint8_t *bucket_head(struct bucket_maker *maker, uint8_t *w, const uint8_t id[BU
 int64_t bucket_put(struct bucket_maker *maker, struct command_buffer *command, size_t behind, size_t more,
 		   uint32_t bucket);
 
-/* Sorts and removes what is twice; `bytes` of the numbers count (their lowest). Gives the number left. */
-uint32_t hosts_sort(host_number *hosts, host_number *room, uint32_t n, unsigned bytes);
+/* Sorts maker->host4 and host6 and removes what is twice. */
+void hosts_sort(struct bucket_maker *maker);
+
+/* Text of an IPv4 address in gather->letters: TEXT_CELL bytes, the last of them the length. */
+#define TEXT_CELL 16u
 
 #endif

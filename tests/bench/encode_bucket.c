@@ -118,8 +118,7 @@ static uint64_t part_hosts(struct batch *b)
 	plan(b);
 	for (uint32_t i = 0; i < maker->buckets; i++) {
 		gather_bucket(maker, i);
-		maker->nhost4 = hosts_sort(maker->host4, maker->host_room, maker->nhost4, 4);
-		maker->nhost6 = hosts_sort(maker->host6, maker->host_room, maker->nhost6, 16);
+		hosts_sort(maker);
 		command.len = 0;
 		if (command_reserve(&command, gather_bound(maker) + bucket_head_bound(maker)) < 0)
 			abort();
