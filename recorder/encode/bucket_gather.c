@@ -312,7 +312,7 @@ static void gather_begin(struct bucket_maker *m, uint32_t n)
 	struct gather *g = m->gather;
 
 	g->n = n;
-	g->any = 0;
+	g->any = g->gaps_of = 0;
 	g->all = ~0ull;
 	if (g->rares)
 		memset(g->rare_count, 0, sizeof(g->rare_count));

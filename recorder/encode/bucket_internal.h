@@ -31,6 +31,11 @@ struct gather_has {
 	uint64_t has;
 };
 
+/* Rows [from, to) do not have a field. */
+struct gather_gap {
+	uint32_t from, to;
+};
+
 /* A rare field of a row of this bucket. */
 struct gather_rare {
 	uint32_t at;
@@ -68,7 +73,10 @@ struct gather {
 	uint32_t seq[GATHER_ROOM], ack[GATHER_ROOM], ltsval[GATHER_ROOM], rtsval[GATHER_ROOM];
 	uint32_t flags_win[GATHER_ROOM], ipid_csum[GATHER_ROOM]; /* two of 16 bits, the first in the lower half */
 	uint32_t column[GATHER_ROOM]; /* one of these halves, or the column that is carried */
-	uint64_t missing[(GATHER_ROOM + 63) / 64];
+	/* Rows without the fields gaps_of: they are the same ones for all of these. 0: of none. */
+	uint64_t gaps_of, missing[(GATHER_ROOM + 63) / 64];
+	struct gather_gap gap[GATHER_ROOM];
+	uint32_t gaps;
 	struct gather_has run[GATHER_ROOM];
 
 	uint32_t count[64], bytes[64]; /* events of each field; of texts also their bytes */
