@@ -42,7 +42,8 @@ void bucket_maker_free(struct bucket_maker *m)
 	free(m->rare_field);
 	free(m->host4);
 	free(m->host6);
-	free(m->host_room);
+	free(m->host4_room);
+	free(m->host6_room);
 	command_buffer_free(&m->one);
 	command_buffer_free(&m->kept);
 	free(m);
@@ -120,7 +121,8 @@ static int make_room(struct bucket_maker *m)
 	if (hosts > m->host_cap) {
 		m->host_cap = 0;
 		if (!renew(&m->host4, hosts, sizeof(*m->host4)) || !renew(&m->host6, hosts, sizeof(*m->host6)) ||
-		    !renew(&m->host_room, hosts, sizeof(*m->host_room)))
+		    !renew(&m->host4_room, hosts, sizeof(*m->host4_room)) ||
+		    !renew(&m->host6_room, hosts, sizeof(*m->host6_room)))
 			return -ENOMEM;
 		m->host_cap = hosts;
 	}

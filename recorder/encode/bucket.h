@@ -26,7 +26,7 @@
 /* How buckets are written; all of it is in the recipe, so that a retry gives the same bytes. */
 struct bucket_form {
 	uint32_t span_s; /* of the collection: bucketMaxSpanSeconds = bucketRoundingSeconds */
-	uint8_t version; /* control.version: 3, in flow order; 2, by time within a bucket */
+	uint8_t version; /* of control.version, at most. 3: in flow order, and 2 where that is by time; 2: by time */
 	uint8_t salt;	 /* 0, more after a clash of identities */
 	bool raw;	 /* {rawData: true} on the collection itself; else on system.buckets.<collection> */
 };

@@ -26,6 +26,8 @@ struct check {
 	const uint32_t *position;
 	uint32_t n, hosts;
 	int error;
+	bool unsorted; /* a packet is older than the one before it */
+	int64_t ms;    /* of the last packet */
 	struct bucket_problem *problem;
 	struct host *host;					/* [n * HOSTS_EACH] */
 	struct value smallest[PKT_FIELDS], largest[PKT_FIELDS]; /* len 0: no packet has the field */
@@ -106,6 +108,12 @@ static bool note_field(struct check *c, const bson_iter_t *it, unsigned *hint, u
 	if (field == PKT_FIELDS || len > sizeof(c->smallest[0].bytes))
 		return wrong(c, "no such field, or too long", bson_iter_key(it), index);
 	*hint = field;
+	if (field == PKT_TS) {
+		int64_t before = c->ms;
+
+		memcpy(&c->ms, value, 8);
+		c->unsorted |= index && c->ms < before;
+	}
 	note_value(c, field, value, len);
 	if (field < PKT_WORD3 && (bit == PKT_LOCAL || bit == PKT_REMOTE)) {
 		struct host *h = &c->host[c->hosts++];
@@ -294,7 +302,7 @@ static bool same_head(struct check *c, const bson_t *bucket, uint32_t number)
 		return false;
 	bson_append_oid(&must, "_id", -1, &id);
 	bson_append_document_begin(&must, "control", -1, &control);
-	bson_append_int32(&control, "version", -1, c->maker->form.version);
+	bson_append_int32(&control, "version", -1, c->unsorted ? c->maker->form.version : 2);
 	append_range(c, &control, "min", c->smallest);
 	append_range(c, &control, "max", c->largest);
 	bson_append_int32(&control, "count", -1, (int32_t)c->n);

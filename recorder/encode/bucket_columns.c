@@ -98,29 +98,48 @@ static inline void fill(uint32_t *column, uint32_t from, uint32_t to, uint32_t v
 		column[from] = value;
 }
 
+/* The gaps of a field, and which others have the same ones: TCP's go together, IPv4's do. */
+static void find_gaps(struct gather *g, unsigned field)
+{
+	uint64_t same = ~0ull;
+	uint32_t gaps = 0;
+
+	memset(g->missing, 0, sizeof(g->missing));
+	for (uint32_t i = 0; i < g->runs; i++) {
+		const uint64_t has = g->run[i].has;
+		uint32_t from = g->run[i].at, to = i + 1 < g->runs ? g->run[i + 1].at : g->n;
+
+		if (has >> field & 1) {
+			same &= has;
+			continue;
+		}
+		same &= ~has;
+		if (gaps && g->gap[gaps - 1].to == from)
+			g->gap[gaps - 1].to = to;
+		else
+			g->gap[gaps++] = (struct gather_gap){from, to};
+	}
+	for (uint32_t i = 0; i < gaps; i++)
+		set_bits(g->missing, g->gap[i].from, g->gap[i].to);
+	g->gaps = gaps;
+	g->gaps_of = same;
+}
+
 /*
  * Carries the values of `column` over the rows that do not have the field; the bitmap of these, NULL when all have it.
  */
 static const uint64_t *carry(struct gather *g, unsigned field, uint32_t *column)
 {
 	const uint64_t bit = 1ull << field;
-	uint32_t last, i = 0;
 
 	if (g->all & bit)
 		return NULL;
-	memset(g->missing, 0, sizeof(g->missing));
-	while (!(g->run[i].has & bit))
-		i++;
-	last = column[g->run[i].at];
-	for (i = 0; i < g->runs; i++) {
-		uint32_t to = i + 1 < g->runs ? g->run[i + 1].at : g->n;
+	if (!(g->gaps_of & bit))
+		find_gaps(g, field);
+	for (uint32_t i = 0; i < g->gaps; i++) {
+		uint32_t from = g->gap[i].from, to = g->gap[i].to;
 
-		if (g->run[i].has & bit) {
-			last = column[to - 1];
-			continue;
-		}
-		set_bits(g->missing, g->run[i].at, to);
-		fill(column, g->run[i].at, to, last);
+		fill(column, from, to, column[from ? from - 1 : to]);
 	}
 	return g->missing;
 }

@@ -15,8 +15,7 @@ int64_t bucket_put(struct bucket_maker *m, struct command_buffer *c, size_t behi
 	if (r < 0)
 		return r;
 	gather_bucket(m, bucket);
-	m->nhost4 = hosts_sort(m->host4, m->host_room, m->nhost4, 4);
-	m->nhost6 = hosts_sort(m->host6, m->host_room, m->nhost6, 16);
+	hosts_sort(m);
 	head = bucket_head_bound(m);
 	if (command_reserve(c, behind + head + gather_bound(m) + more) < 0)
 		return -ENOMEM;

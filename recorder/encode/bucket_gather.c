@@ -41,21 +41,47 @@ struct before {
 	if (CHANGED(id, is, was))                                                                                      \
 	push_number(g, PKT_##id, at, has, (is))
 
+/* Where a member is in row_slow behind `has`: word, place, bits. All are read as INT32. */
+#define SLOW(id, word, shift, mask) [PKT_##id] = {word, shift, mask}
+static const struct {
+	uint8_t word, shift;
+	uint32_t mask;
+} slow_member[64] = {
+	SLOW(SACK, 0, 0, 1), /* word 0 is 1 */
+	SLOW(OPTS, 1, 0, UINT32_MAX), SLOW(FLOW, 1, 32, UINT32_MAX), SLOW(FRAG, 1, 32, UINT32_MAX),
+	SLOW(MSS, 2, 0, 0xffff),      SLOW(ICMP_TYPE, 2, 0, 0xff),   SLOW(ICMP_CODE, 2, 8, 0xff),
+	SLOW(URG, 2, 16, 0xffff),     SLOW(TTL, 2, 32, 0xff),	     SLOW(TOS, 2, 40, 0xff),
+	SLOW(WS, 2, 48, 0xff),
+};
+#define SLOW_AT(member) (8 * ((unsigned)offsetof(struct row_slow, member) - 16))
+_Static_assert(offsetof(struct row_slow, opts) == 8 && offsetof(struct row_slow, flow) == 12 && SLOW_AT(mss) == 0 &&
+		       SLOW_AT(icmp_code) == 8 && SLOW_AT(urg) == 16 && SLOW_AT(ttl) == 32 && SLOW_AT(tos) == 40 &&
+		       SLOW_AT(ws) == 48,
+	       "slow_member says where they are");
+
+/* Members that differ and are there, and those that come or go. */
 static void gather_slow(struct gather *g, const struct before *b, uint32_t at, const struct row_slow *s)
 {
-	const uint64_t has = s->has;
+	uint64_t words[3] = {1}, was[3], list = 0, second, third;
 
-	NUMBER(OPTS, s->opts, b->slow.opts);
-	NUMBER(FLOW, s->flow, b->slow.flow);
-	NUMBER(FRAG, s->frag, b->slow.frag);
-	NUMBER(MSS, s->mss, b->slow.mss);
-	NUMBER(ICMP_TYPE, s->icmp_type, b->slow.icmp_type);
-	NUMBER(ICMP_CODE, s->icmp_code, b->slow.icmp_code);
-	NUMBER(URG, s->urg, b->slow.urg);
-	NUMBER(TTL, s->ttl, b->slow.ttl);
-	NUMBER(TOS, s->tos, b->slow.tos);
-	NUMBER(WS, s->ws, b->slow.ws);
-	NUMBER(SACK, 1, 1);
+	memcpy(words + 1, (const uint8_t *)s + 8, 16);
+	memcpy(was + 1, (const uint8_t *)&b->slow + 8, 16);
+	second = words[1] ^ was[1];
+	third = words[2] ^ was[2];
+	if (second)
+		list = ((uint32_t)second ? ROW_BIT(OPTS) : 0) | (second >> 32 ? ROW_BIT(FLOW) | ROW_BIT(FRAG) : 0);
+	if ((uint32_t)third)
+		list |= ROW_BIT(MSS) | ROW_BIT(ICMP_TYPE) | ROW_BIT(ICMP_CODE) | ROW_BIT(URG);
+	if (third >> 32)
+		list |= ((third >> 32 & 0xff) ? ROW_BIT(TTL) : 0) | ((third >> 40 & 0xff) ? ROW_BIT(TOS) : 0) |
+			((third >> 48 & 0xff) ? ROW_BIT(WS) : 0);
+	list = ((list & s->has) | b->changed) & ROW_SLOW;
+	for (; list; list &= list - 1) {
+		unsigned f = (unsigned)__builtin_ctzll(list);
+		uint32_t value = (uint32_t)(words[slow_member[f].word] >> slow_member[f].shift) & slow_member[f].mask;
+
+		push_number(g, f, at, s->has, (int32_t)value);
+	}
 }
 
 static void gather_marks(struct gather *g, const struct before *b, uint32_t at, const struct row *r)
@@ -87,19 +113,51 @@ static inline struct gather_ends ends_of(const struct packet_key *k, bool out)
 	};
 }
 
-static void gather_address(struct gather *g, unsigned field, uint32_t at, uint64_t has, const uint8_t *address,
-			   unsigned family)
+/* Makes the text of an IPv4 address; where it is in letters. */
+static inline uint32_t text_cell(struct gather *g, const uint8_t address[4])
 {
-	char *text = g->letters + g->texts_len;
-	unsigned len;
+	size_t at = g->texts_len;
 
-	if (!(has >> field & 1)) {
-		push_no_text(g, field, at);
-		return;
+	g->letters[at + TEXT_CELL - 1] = (char)text_ipv4(g->letters + at, address);
+	g->texts_len = at + TEXT_CELL;
+	return (uint32_t)at;
+}
+
+static inline void add_host4(struct bucket_maker *m, const uint8_t address[4], uint32_t cell)
+{
+	m->host4[m->nhost4++] = (uint64_t)get_be32(address) << 32 | cell;
+}
+
+static inline void add_host6(struct bucket_maker *m, const uint8_t address[16])
+{
+	m->host6[m->nhost6++] = (host_number)get_be64(address) << 64 | get_be64(address + 8);
+}
+
+/* LOCAL or REMOTE, of another key than the row before or there otherwise than there; `host`: it is not yet one. */
+static void gather_address(struct bucket_maker *m, unsigned field, uint32_t at, uint64_t has, const uint8_t *address,
+			   unsigned family, bool host)
+{
+	struct gather *g = m->gather;
+	char *text = g->letters + g->texts_len;
+	const bool there = has >> field & 1;
+	unsigned len = 0;
+
+	if (family == 4) {
+		uint32_t cell = text_cell(g, address);
+
+		len = (uint8_t)text[TEXT_CELL - 1];
+		if (host)
+			add_host4(m, address, cell);
+	} else if (family == 6) {
+		if (host)
+			add_host6(m, address);
+		if (there)
+			g->texts_len += len = text_ipv6(text, address);
 	}
-	len = text_address(text, address, family);
-	push_text(g, field, at, text, len);
-	g->texts_len += len;
+	if (there)
+		push_text(g, field, at, text, len);
+	else
+		push_no_text(g, field, at);
 }
 
 static void gather_mac(struct gather *g, unsigned field, uint32_t at, uint64_t has, const uint8_t *mac)
@@ -114,11 +172,14 @@ static void gather_mac(struct gather *g, unsigned field, uint32_t at, uint64_t h
 	g->texts_len += TEXT_MAC_LEN;
 }
 
-static void gather_key(struct gather *g, const struct before *b, uint32_t at, uint64_t has, const struct packet_key *k,
-		       const struct gather_ends *e)
+/* `hosts`: the key's ends may be hosts that are not there yet. */
+static void gather_key(struct bucket_maker *m, const struct before *b, uint32_t at, uint64_t has,
+		       const struct packet_key *k, const struct gather_ends *e, bool hosts)
 {
+	struct gather *g = m->gather;
 	const struct packet_key *was = b->key;
 	const bool family = k->family != was->family;
+	bool other;
 
 	if (CHANGED(DIR, e->out, b->ends.out))
 		push_text(g, PKT_DIR, at, e->out ? "out" : "in", e->out ? 3 : 2);
@@ -128,10 +189,12 @@ static void gather_key(struct gather *g, const struct before *b, uint32_t at, ui
 		else
 			push_no_text(g, PKT_SIDE, at);
 	}
-	if (CHANGED(LOCAL, family || memcmp(e->local, b->ends.local, 16), 0))
-		gather_address(g, PKT_LOCAL, at, has, e->local, k->family);
-	if (CHANGED(REMOTE, family || memcmp(e->remote, b->ends.remote, 16), 0))
-		gather_address(g, PKT_REMOTE, at, has, e->remote, k->family);
+	other = family || memcmp(e->local, b->ends.local, 16);
+	if (CHANGED(LOCAL, other, 0))
+		gather_address(m, PKT_LOCAL, at, has, e->local, k->family, hosts && other);
+	other = family || memcmp(e->remote, b->ends.remote, 16);
+	if (CHANGED(REMOTE, other, 0))
+		gather_address(m, PKT_REMOTE, at, has, e->remote, k->family, hosts && other);
 	NUMBER(LPORT, e->lport, b->ends.lport);
 	NUMBER(RPORT, e->rport, b->ends.rport);
 	NUMBER(PROTO, k->proto, was->proto);
@@ -146,28 +209,15 @@ static void gather_key(struct gather *g, const struct before *b, uint32_t at, ui
 		gather_mac(g, PKT_RMAC, at, has, e->rmac);
 }
 
-static inline void add_host(struct bucket_maker *m, const uint8_t address[16], unsigned family)
+/* Whether this key may bring hosts: in version 2 a key comes again and again, and brought them the first time. */
+static bool new_hosts(struct bucket_maker *m, uint32_t bucket, uint32_t number)
 {
-	if (family == 6)
-		m->host6[m->nhost6++] = (host_number)get_be64(address) << 64 | get_be64(address + 8);
-	else if (family == 4)
-		m->host4[m->nhost4++] = get_be32(address);
-}
-
-/* The ends of a key that begins here. What is twice is removed later; a key that comes again and again is not added
- * again. */
-static void add_hosts(struct bucket_maker *m, uint32_t bucket, uint32_t number, const struct before *b,
-		      const struct packet_key *k, const struct gather_ends *e)
-{
-	if (m->form.version == 2) {
-		if (m->key_seen[number] == bucket + 1)
-			return;
-		m->key_seen[number] = bucket + 1;
-	}
-	if (!b->key || k->family != b->key->family || memcmp(e->local, b->ends.local, 16))
-		add_host(m, e->local, k->family);
-	if (!b->key || k->family != b->key->family || memcmp(e->remote, b->ends.remote, 16))
-		add_host(m, e->remote, k->family);
+	if (m->form.version != 2)
+		return true;
+	if (m->key_seen[number] == bucket + 1)
+		return false;
+	m->key_seen[number] = bucket + 1;
+	return true;
 }
 
 /* Row `r` is not as the one before it. */
@@ -189,14 +239,13 @@ static __attribute__((noinline)) void gather_change(struct bucket_maker *m, uint
 	gather_marks(g, b, at, r);
 	if (!at || r->key != b->number || b->changed & ROW_KEY) {
 		struct gather_ends e = ends_of(k, m->flow.out[r->key]);
+		bool hosts = (!at || r->key != b->number) && new_hosts(m, bucket, r->key);
 
-		if (!at || r->key != b->number)
-			add_hosts(m, bucket, r->key, b, k, &e);
 		if (!at) {
 			b->key = &none;
 			b->ends = ends_of(&none, true);
 		}
-		gather_key(g, b, at, has, k, &e);
+		gather_key(m, b, at, has, k, &e, hosts);
 		b->ends = e;
 		b->key = k;
 		b->number = r->key;
@@ -222,7 +271,10 @@ static void gather_addresses(struct bucket_maker *m, uint32_t row)
 		}
 	}
 	for (; from < m->flow.addresses && a[from].row == row; from++)
-		add_host(m, a[from].address, a[from].family);
+		if (a[from].family == 6)
+			add_host6(m, a[from].address);
+		else if (a[from].family == 4)
+			add_host4(m, a[from].address, text_cell(m->gather, a[from].address));
 }
 
 static __attribute__((noinline)) void gather_rare(struct bucket_maker *m, uint32_t at, uint32_t row)
@@ -260,7 +312,7 @@ static void gather_begin(struct bucket_maker *m, uint32_t n)
 	struct gather *g = m->gather;
 
 	g->n = n;
-	g->any = 0;
+	g->any = g->gaps_of = 0;
 	g->all = ~0ull;
 	if (g->rares)
 		memset(g->rare_count, 0, sizeof(g->rare_count));
@@ -303,6 +355,22 @@ static inline void gather_dense(struct gather *g, uint32_t i, const struct row *
 	memcpy(&g->ipid_csum[i], &r->ipid, 4);
 }
 
+/* Whether ms is ascending: no difference below 0. */
+static bool by_time(const struct gather *g)
+{
+	typedef int64_t four __attribute__((vector_size(32), aligned(8), may_alias));
+	four sum = {0};
+	int64_t below;
+	uint32_t i = 1;
+
+	for (; i + 4 <= g->n; i += 4)
+		sum |= *(const four *)(g->ms + i) - *(const four *)(g->ms + i - 1);
+	below = sum[0] | sum[1] | sum[2] | sum[3];
+	for (; i < g->n; i++)
+		below |= g->ms[i] - g->ms[i - 1];
+	return below >= 0;
+}
+
 void gather_bucket(struct bucket_maker *m, uint32_t bucket)
 {
 	uint32_t first, n = bucket_cut(m, bucket, &first), left = m->flow.rows - first;
@@ -329,6 +397,7 @@ void gather_bucket(struct bucket_maker *m, uint32_t bucket)
 			gather_rare(m, i, position[i]);
 		was = is;
 	}
+	g->version = by_time(g) ? 2 : m->form.version;
 	if (g->rares)
 		sort_rare(m);
 }

@@ -31,6 +31,11 @@ struct gather_has {
 	uint64_t has;
 };
 
+/* Rows [from, to) do not have a field. */
+struct gather_gap {
+	uint32_t from, to;
+};
+
 /* A rare field of a row of this bucket. */
 struct gather_rare {
 	uint32_t at;
@@ -61,13 +66,17 @@ struct gather {
 	uint64_t rare[PACKET_WORDS]; /* fields that are in the list of rare ones */
 	uint32_t rares, runs, ranges;
 	size_t texts_len; /* used of `letters` */
+	uint8_t version;  /* control.version: a server counts version 3 in the order of time as a defect */
 
 	int64_t ms[GATHER_ROOM];
 	int32_t ns[GATHER_ROOM], len[GATHER_ROOM];
 	uint32_t seq[GATHER_ROOM], ack[GATHER_ROOM], ltsval[GATHER_ROOM], rtsval[GATHER_ROOM];
 	uint32_t flags_win[GATHER_ROOM], ipid_csum[GATHER_ROOM]; /* two of 16 bits, the first in the lower half */
 	uint32_t column[GATHER_ROOM]; /* one of these halves, or the column that is carried */
-	uint64_t missing[(GATHER_ROOM + 63) / 64];
+	/* Rows without the fields gaps_of: they are the same ones for all of these. 0: of none. */
+	uint64_t gaps_of, missing[(GATHER_ROOM + 63) / 64];
+	struct gather_gap gap[GATHER_ROOM];
+	uint32_t gaps;
 	struct gather_has run[GATHER_ROOM];
 
 	uint32_t count[64], bytes[64]; /* events of each field; of texts also their bytes */
@@ -100,7 +109,8 @@ struct bucket_maker {
 	/* Of this plan's size: rare fields as they come and by field; addresses of either family, room to sort. */
 	struct gather_rare *rare, *rare_sorted;
 	uint16_t *rare_field;
-	host_number *host4, *host6, *host_room;
+	uint64_t *host4, *host4_room; /* address << 32 | where its text stands in gather->letters */
+	host_number *host6, *host6_room;
 	uint32_t nhost4, nhost6;
 	uint32_t *key_seen; /* [FLOW_MOST]: the last bucket whose hosts have the key's, plus 1. Version 2 */
 	size_t rare_cap, host_cap, sorted_cap;
@@ -129,7 +139,10 @@ uint8_t *bucket_head(struct bucket_maker *maker, uint8_t *w, const uint8_t id[BU
 int64_t bucket_put(struct bucket_maker *maker, struct command_buffer *command, size_t behind, size_t more,
 		   uint32_t bucket);
 
-/* Sorts and removes what is twice; `bytes` of the numbers count (their lowest). Gives the number left. */
-uint32_t hosts_sort(host_number *hosts, host_number *room, uint32_t n, unsigned bytes);
+/* Sorts maker->host4 and host6 and removes what is twice. */
+void hosts_sort(struct bucket_maker *maker);
+
+/* Text of an IPv4 address in gather->letters: TEXT_CELL bytes, the last of them the length. */
+#define TEXT_CELL 16u
 
 #endif

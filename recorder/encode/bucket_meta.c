@@ -1,63 +1,70 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket_meta.c - what stands in front of the columns: _id, control and meta. Hosts are sorted as numbers and made to
- * text when they are written.
+ * bucket_meta.c - what stands in front of the columns: _id, control and meta. Hosts are sorted as numbers IPv4
+ * with the text that its column had made of it, IPv6 made to text when they are written.
  */
 #include "recorder/core/util.h"
 #include "recorder/encode/bucket_internal.h"
 
-/* By insertion; for the usual few. */
-static void sort_few(host_number *hosts, uint32_t n)
-{
-	for (uint32_t i = 1; i < n; i++) {
-		host_number h = hosts[i];
-		uint32_t j = i;
-
-		for (; j && hosts[j - 1] > h; j--)
-			hosts[j] = hosts[j - 1];
-		hosts[j] = h;
+/*
+ * By insertion for the usual few, else by each byte in which not all are equal, from `low` up: the lowest first. IPv6
+ * are numbers of 128 bits, IPv4 the upper half of 64 with what belongs to it below.
+ */
+#define DEFINE_SORT(name, type, low)                                                                                   \
+	static void name(type *hosts, type *room, uint32_t n)                                                          \
+	{                                                                                                              \
+		type *from = hosts, *to = room, *other, differ = 0;                                                    \
+                                                                                                                       \
+		for (uint32_t i = 1; n < 32 && i < n; i++) {                                                           \
+			type h = hosts[i];                                                                             \
+			uint32_t j = i;                                                                                \
+                                                                                                                       \
+			for (; j && hosts[j - 1] > h; j--)                                                             \
+				hosts[j] = hosts[j - 1];                                                               \
+			hosts[j] = h;                                                                                  \
+		}                                                                                                      \
+		for (uint32_t i = 0; n >= 32 && i < n; i++)                                                            \
+			differ |= hosts[i] ^ hosts[0];                                                                 \
+		for (unsigned shift = low; shift < 8 * sizeof(type); shift += 8) {                                     \
+			uint32_t at[256] = {0}, sum = 0;                                                               \
+                                                                                                                       \
+			if (!(uint8_t)(differ >> shift))                                                               \
+				continue;                                                                              \
+			for (uint32_t i = 0; i < n; i++)                                                               \
+				at[(uint8_t)(from[i] >> shift)]++;                                                     \
+			for (unsigned i = 0; i < 256; i++) {                                                           \
+				uint32_t these = at[i];                                                                \
+                                                                                                                       \
+				at[i] = sum;                                                                           \
+				sum += these;                                                                          \
+			}                                                                                              \
+			for (uint32_t i = 0; i < n; i++)                                                               \
+				to[at[(uint8_t)(from[i] >> shift)]++] = from[i];                                       \
+			other = from;                                                                                  \
+			from = to;                                                                                     \
+			to = other;                                                                                    \
+		}                                                                                                      \
+		if (from != hosts)                                                                                     \
+			memcpy(hosts, from, n * sizeof(*hosts));                                                       \
 	}
-}
+DEFINE_SORT(sort4, uint64_t, 32)
+DEFINE_SORT(sort6, host_number, 0)
 
-/* By each byte, the lowest first; bytes that all have in common cost nothing more than to count them. */
-static void sort_many(host_number *hosts, host_number *room, uint32_t n, unsigned bytes)
-{
-	host_number *from = hosts, *to = room;
-
-	for (unsigned byte = 0; byte < bytes; byte++) {
-		uint32_t count[256] = {0}, sum = 0;
-
-		for (uint32_t i = 0; i < n; i++)
-			count[(uint8_t)(from[i] >> 8 * byte)]++;
-		if (count[(uint8_t)(from[0] >> 8 * byte)] == n)
-			continue;
-		for (unsigned i = 0; i < 256; i++) {
-			uint32_t these = count[i];
-
-			count[i] = sum;
-			sum += these;
-		}
-		for (uint32_t i = 0; i < n; i++)
-			to[count[(uint8_t)(from[i] >> 8 * byte)]++] = from[i];
-		to = from;
-		from = from == hosts ? room : hosts;
-	}
-	if (from != hosts)
-		memcpy(hosts, from, n * sizeof(*hosts));
-}
-
-uint32_t hosts_sort(host_number *hosts, host_number *room, uint32_t n, unsigned bytes)
+void hosts_sort(struct bucket_maker *m)
 {
 	uint32_t left = 0;
 
-	if (n < 32)
-		sort_few(hosts, n);
-	else
-		sort_many(hosts, room, n, bytes);
-	for (uint32_t i = 0; i < n; i++)
-		if (!left || hosts[i] != hosts[left - 1])
-			hosts[left++] = hosts[i];
-	return left;
+	sort4(m->host4, m->host4_room, m->nhost4);
+	for (uint32_t i = 0; i < m->nhost4; i++)
+		if (!left || m->host4[i] >> 32 != m->host4[left - 1] >> 32)
+			m->host4[left++] = m->host4[i];
+	m->nhost4 = left;
+	left = 0;
+	sort6(m->host6, m->host6_room, m->nhost6);
+	for (uint32_t i = 0; i < m->nhost6; i++)
+		if (!left || m->host6[i] != m->host6[left - 1])
+			m->host6[left++] = m->host6[i];
+	m->nhost6 = left;
 }
 
 static uint8_t *put_hosts(struct bucket_maker *m, uint8_t *w)
@@ -71,8 +78,10 @@ static uint8_t *put_hosts(struct bucket_maker *m, uint8_t *w)
 
 		w = put_index(w, BSON_TYPE_UTF8, &index);
 		if (i < m->nhost4) {
-			put_be32(address, (uint32_t)m->host4[i]);
-			len = text_ipv4((char *)w + 4, address);
+			const char *text = m->gather->letters + (uint32_t)m->host4[i];
+
+			memcpy(w + 4, text, TEXT_CELL);
+			len = (uint8_t)text[TEXT_CELL - 1];
 		} else {
 			put_be64(address, (uint64_t)(m->host6[i - m->nhost4] >> 64));
 			put_be64(address + 8, (uint64_t)m->host6[i - m->nhost4]);
@@ -123,7 +132,7 @@ static uint8_t *put_control(const struct bucket_maker *m, uint8_t *w)
 
 	w += 4;
 	PUT_HEAD(w, "\x10", "version");
-	w = put32(w, m->form.version);
+	w = put32(w, m->gather->version);
 	for (unsigned which = 0; which < 2; which++) {
 		uint8_t *bound;
 

@@ -315,6 +315,48 @@ static void head_by_hand(void **state)
 	bson_destroy(&bucket);
 }
 
+static int32_t version_of(struct fixture *f, uint8_t asked)
+{
+	bson_t bucket = BSON_INITIALIZER;
+	bson_iter_t it, at;
+	int32_t version;
+
+	f->form.version = asked;
+	assert_int_equal(bucket_plan(f->maker, &f->batch, f->ends, &f->form), 1);
+	assert_int_equal(bucket_encode(f->maker, &bucket, 0), 0);
+	assert_true(bson_iter_init(&it, &bucket) && bson_iter_find_descendant(&it, "control.version", &at));
+	version = bson_iter_int32(&at);
+	bson_destroy(&bucket);
+	return version;
+}
+
+/* Version 3 says that a bucket is not in the order of time: where it is, a server's validate objects. */
+static void version_by_order(void **state)
+{
+	struct fixture *f = *state;
+
+	f->batch.pair.wall = 1700000000000000000;
+	for (uint32_t last = 1; last < 12; last++) {
+		/* Conversation 1, then 2: the last packet of 1 is between those of 2, or not. */
+		for (uint32_t i = 0; i <= last; i++) {
+			add_udp(f, 1 + (i > last / 2), false);
+			f->slots[i].head.time = 1000000ull * i;
+		}
+		order(f);
+		assert_int_equal(version_of(f, 3), 2);
+		assert_int_equal(version_of(f, 2), 2);
+		f->slots[0].head.time = 1000000ull * last + 999999; /* the same millisecond as the last one */
+		order(f);
+		assert_int_equal(version_of(f, 3), last <= 2 ? 2 : 3);
+		f->slots[0].head.time = 1000000ull * (last + 1);
+		order(f);
+		assert_int_equal(version_of(f, 3), 3);
+		assert_int_equal(version_of(f, 2), 2);
+		check_version(f, 3);
+		f->batch.nrecords = 0;
+	}
+}
+
 /* The same batch gives the same bytes whatever the maker did before, in commands of any size. */
 static void commands(void **state)
 {
@@ -414,9 +456,9 @@ static void replacement(void **state)
 /* Every byte of a bucket matters to the check: none of its own makes it pass, but for reserved ones in columns. */
 static void damage_is_found(void **state)
 {
-	static const char *const places[] = {
-		"control.count", "control.max.ipid", "control.min.ts", "meta.hosts.3", "meta.iface", "control.closed",
-		"data.seq",	 "data.local",	     "data.ts",	       "data.csum",    "_id"};
+	static const char *const places[] = {"control.count", "control.version", "control.max.ipid", "control.min.ts",
+					     "meta.hosts.3",  "meta.iface",	 "control.closed",   "data.seq",
+					     "data.local",    "data.ts",	 "data.csum",	     "_id"};
 	struct fixture *f = *state;
 	struct bucket_problem problem;
 	bson_t bucket = BSON_INITIALIZER;
@@ -453,11 +495,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(frames_by_hand), TEST(packets_of_any_values),
-		TEST(captures),	      TEST(every_packet_its_own),
-		TEST(cuts),	      TEST(spans),
-		TEST(head_by_hand),   TEST(commands),
-		TEST(replacement),    TEST(damage_is_found),
+		TEST(frames_by_hand),
+		TEST(packets_of_any_values),
+		TEST(captures),
+		TEST(every_packet_its_own),
+		TEST(cuts),
+		TEST(spans),
+		TEST(head_by_hand),
+		TEST(commands),
+		TEST(replacement),
+		TEST(damage_is_found),
+		TEST(version_by_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
