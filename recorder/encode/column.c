@@ -18,13 +18,24 @@
  * A block takes as many numbers as fit, which is what MongoDB's server does too; only its selectors for numbers that
  * end in zeros are not used here.
  */
+#include <cpuid.h>
+
 #include "recorder/encode/column_internal.h"
 
 static const struct column_kernel *kernel = &column_sse2;
 
+/* What column_avx2.c is compiled for. Not every compiler's own check knows LZCNT. */
+static bool has_avx2(void)
+{
+	unsigned a, b, c, d;
+
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+	       __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT);
+}
+
 enum column_level column_use(enum column_level level)
 {
-	kernel = level == COLUMN_AVX2 && __builtin_cpu_supports("avx2") ? &column_avx2 : &column_sse2;
+	kernel = level == COLUMN_AVX2 && has_avx2() ? &column_avx2 : &column_sse2;
 	return kernel == &column_avx2 ? COLUMN_AVX2 : COLUMN_SSE2;
 }
 

@@ -37,7 +37,10 @@ uint8_t *column_events(uint8_t *w, enum column_type type, const struct column_ev
 		missing = e->missing;
 		places[used++] = (struct column_place){e->at, column_slots_of[column_bits(u)], missing, u};
 	}
-	column_places(&c, &s, places, used, n);
+	if (used)
+		column_places(&c, &s, places, used, n);
+	else
+		column_zeros(&c, n - s.at);
 	range[0] = least;
 	range[1] = most;
 	*c.w++ = 0;

@@ -100,6 +100,9 @@ struct column_state {
 void column_places(struct column_writer *c, struct column_state *s, struct column_place *places, uint32_t count,
 		   uint32_t to);
 
+/* `room` zeros behind a literal. */
+void column_zeros(struct column_writer *c, uint32_t room);
+
 /* Plainly, number by number: u[from..to), each at most COLUMN_NUMBER_MOST. Behind a literal. */
 void column_numbers(struct column_writer *c, const uint64_t *u, uint32_t from, uint32_t to);
 

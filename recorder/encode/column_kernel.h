@@ -291,14 +291,6 @@ static inline __attribute__((always_inline)) void pack(struct column_writer *c, 
 	}
 }
 
-static void constant(struct column_writer *c, uint32_t from, uint32_t n)
-{
-	struct column_state state = {.at = from};
-	struct column_place end;
-
-	column_places(c, &state, &end, 0, n);
-}
-
 static inline __attribute__((always_inline)) void numbers(struct column_writer *c, const int32_t *v, uint32_t flip,
 							  const uint64_t *missing, uint32_t from, uint32_t n,
 							  int32_t range[2])
@@ -307,7 +299,7 @@ static inline __attribute__((always_inline)) void numbers(struct column_writer *
 
 	differences(&s, v, n, flip, false, missing, range);
 	if (range[0] == range[1] && !missing)
-		constant(c, from, n);
+		column_zeros(c, n - from);
 	else
 		pack(c, &s, from, n, v, flip, missing);
 }

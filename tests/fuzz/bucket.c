@@ -1,25 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bucket.c - libFuzzer target: buckets that nobody should have written -> documents.
+ * bucket.c - libFuzzer target: buckets that nobody should have written -> documents; packets of any kind -> buckets ->
+ * documents.
  *
  * Input: bytes, then eight of options, all zero in the corpus, which say what the bytes are: a column of a bucket that
- * is else whole; a bucket as it is; or what is changed in a whole one, three bytes each: place (2), exclusive or (1).
+ * is else whole; a bucket as it is; what is changed in a whole one, three bytes each: place (2), exclusive or (1); or a
+ * frame and how copies of it differ, of which a batch is made.
  * What must hold, besides nothing being read or written where it must not: a bucket that is read gives at least one
  * document, each well-formed as far as its own elements go, with ts first; one that is refused says why; twice the same
- * comes of it.
+ * comes of it. A batch's buckets of either version are valid, pass the self-check and read as so many documents; every
+ * packet is in one of them.
  */
 #include <bson/bson.h>
 #include <errno.h>
 
+#include "recorder/encode/bucket.h"
 #include "recorder/encode/bucket_read.h"
 #include "recorder/encode/column_plain.h"
+#include "recorder/ledger/canonical.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/any_packet.h"
 #include "tests/unit/bucket_hand.h"
 
 struct options {
-	uint8_t flags; /* 1: a bucket; 2: changes; else a column; 4: version 1; 8: version 2 */
-	uint8_t count; /* of measurements: the column's; 0: 100 */
-	uint8_t rest[6];
+	uint8_t flags;	     /* 1: a bucket; 2: changes; 16: packets; else a column; 4: version 1; 8: version 2 */
+	uint8_t count;	     /* of measurements: the column's; of packets; 0: 100 */
+	uint8_t differences; /* of packets: how many at the end of the bytes */
+	uint8_t any;	     /* of packets: so many in 256 hold any values */
+	uint8_t times;	     /* of packets: 255: ten times `count` of them */
+	uint8_t rest[3];
 };
 
 #define MOST 255u
@@ -133,6 +142,123 @@ static void change(const struct options *o, const uint8_t *changes, size_t size)
 	bson_destroy(&bucket);
 }
 
+/* ---- packets to buckets ------------------------------------------------------------------------------------------ */
+
+#define PACKETS_MOST (10 * MOST)
+static struct rec_slot slots[PACKETS_MOST];
+static const struct rec_head *records[PACKETS_MOST];
+
+/* From packet `first` on every `every`th one has byte `at` changed, more and more. */
+struct difference {
+	uint8_t at, first, every, by;
+};
+
+/* One packet of any values that can be written as bytes, or none. */
+static bool any_record(struct rec_slot *slot, uint64_t *random)
+{
+	unsigned field = (unsigned)(packets_random(random) >> 32) % PKT_FIELDS;
+	uint8_t any[REC_CAP_MAX], bytes[REC_CAP_MAX];
+	struct packet p;
+	int length;
+
+	for (unsigned i = 0; i < sizeof(any); i++)
+		any[i] = (uint8_t)(packets_random(random) >> 56);
+	any_packet(&p, random, any, false);
+	any_packet_set(&p, PKT_ETYPE);
+	any_packet_set(&p, PKT_LMAC);
+	any_packet_set(&p, PKT_RMAC);
+	if (fields[field].name)
+		any_packet_set(&p, field);
+	length = packet_rebuild(&p, bytes);
+	if (length < 0)
+		return false;
+	memset(slot, 0, sizeof(*slot));
+	memcpy(slot->bytes, bytes, (size_t)length);
+	slot->head = (struct rec_head){
+		.wire_len = p.len, .cap_len = (uint16_t)length, .side = p.outer.key.side, .marks = p.marks};
+	return true;
+}
+
+static uint32_t make_records(const struct options *o, const uint8_t *frame, size_t size)
+{
+	uint32_t n = (o->count ? o->count : 100) * (o->times == 255 ? 10u : 1u), length;
+	uint64_t random = 1 + (uint64_t)o->rest[0] + ((uint64_t)o->rest[1] << 8), time = 0;
+	struct difference differences[64];
+	size_t count = o->differences % 64;
+
+	count = count < size / sizeof(*differences) ? count : size / sizeof(*differences);
+	size -= count * sizeof(*differences);
+	memcpy(differences, frame + size, count * sizeof(*differences));
+	length = size < REC_CAP_MAX ? (uint32_t)size : REC_CAP_MAX;
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t bytes[REC_CAP_MAX];
+
+		memcpy(bytes, frame, length);
+		for (size_t d = 0; length && d < count; d++)
+			if (i >= differences[d].first && i % (differences[d].every + 1u) == 0)
+				bytes[differences[d].at % length] += (uint8_t)(differences[d].by * (i + 1));
+		if (packets_random(&random) >> 56 >= o->any || !any_record(&slots[i], &random))
+			packets_record(&slots[i], bytes, length, (uint32_t)size, bytes[0] & 1);
+		time += packets_random(&random) >> (o->rest[2] % 32 + 32);
+		slots[i].head.time = time % 3600000000000;
+		records[i] = &slots[i].head;
+	}
+	return n;
+}
+
+static void encode(struct bucket_maker *maker, const struct ends_table *ends, const struct batch *batch,
+		   uint8_t version)
+{
+	struct bucket_form form = {.span_s = 7200, .version = version, .raw = true};
+	int buckets = bucket_plan(maker, batch, ends, &form);
+	uint32_t sum = 0;
+
+	MUST(buckets > 0);
+	for (uint32_t i = 0; i < (uint32_t)buckets; i++) {
+		struct bucket_problem wrong = {""};
+		bson_t bucket = BSON_INITIALIZER;
+		const char *problem = NULL;
+		struct seen seen = {0};
+		uint32_t n;
+
+		bucket_positions(maker, i, &n);
+		sum += n;
+		MUST(bucket_encode(maker, &bucket, i) == 0);
+		MUST(bson_validate(&bucket, BSON_VALIDATE_UTF8, NULL));
+		if (bucket_check(maker, &bucket, i, &wrong)) {
+			fprintf(stderr, "version %u: %s\n", version, wrong.text);
+			abort();
+		}
+		MUST(bucket_read(&bucket, look, &seen, &problem) == 0 && seen.count == n);
+		bson_destroy(&bucket);
+	}
+	MUST(sum == batch->nrecords);
+}
+
+static void packets(const struct options *o, const uint8_t *frame, size_t size)
+{
+	static const struct ends_network home[] = {{.address = {10}, .family = 4, .prefix = 8}};
+	static const struct batch_source source = {.sensor = "s", .iface = "i"};
+	static struct bucket_maker *maker;
+	static struct ends_table *ends;
+	/* 7200 s begin at this time */
+	struct batch batch = {.source = &source,
+			      .number = 1,
+			      .version = ENCODE_VERSION,
+			      .pair = {.boot = 0, .wall = 7200000000000 * 236111},
+			      .records = records};
+
+	if (!maker) {
+		maker = bucket_maker_new();
+		ends = ends_table_new(NULL, 0, NULL, 0, home, 1);
+		MUST(maker && ends);
+	}
+	batch.nrecords = make_records(o, frame, size);
+	canonical_order(&batch);
+	encode(maker, ends, &batch, 3);
+	encode(maker, ends, &batch, 2);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct options o;
@@ -146,6 +272,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_any(data, size);
 	} else if (o.flags & 2) {
 		change(&o, data, size);
+	} else if (o.flags & 16) {
+		packets(&o, data, size);
 	} else {
 		make(&bucket, &o, data, size);
 		read_any(bson_get_data(&bucket), bucket.len);
