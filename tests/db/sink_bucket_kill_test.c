@@ -15,6 +15,7 @@
 
 #define SPAN_S 3600u
 #define KILLS 20
+#define MOST_S 30u
 #define WRITERS 4
 #define REVISIONS 5 /* of an open batch, 100 packets more each; the last one is closed */
 #define PACKETS 3000u
@@ -38,7 +39,7 @@ struct filler {
 	uint32_t *packets; /* [settled]: of each batch */
 };
 
-static unsigned kills = KILLS;
+static unsigned kills; /* 0: KILLS, or as many as MOST_S allow */
 static uint64_t seed = 1;
 
 static uint32_t random_below(uint64_t *state, uint32_t n)
@@ -92,7 +93,7 @@ static void settle(struct filler *f, struct batch *batch)
 		f->writing = true;
 		outcome = sink->write(sink, job, &report);
 		f->writing = false;
-		if (outcome == SINK_AGAIN && !report.waiting && !random_below(&f->random, 4)) {
+		if (outcome == SINK_AGAIN && !report.waiting && !random_below(&f->random, 16)) {
 			sink->job_free(sink, job);
 			batch->attempted = 1;
 			batch->open = false;
@@ -221,8 +222,8 @@ static bool kill_one(struct filler *fillers, unsigned round, uint64_t *random)
 	sleep_ms(random_below(random, 400));
 	deadline = clock_boot_ns() + NS_PER_SEC;
 	while (round % 2 && !aim->writing && clock_boot_ns() < deadline)
-		;
-	nanosleep(&(struct timespec){.tv_nsec = random_below(random, 3000000)}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = random_below(random, 1000000)}, NULL);
 	writing = aim->writing;
 	engine_kill(&world.engine);
 	if (engine_up(&world.engine))
@@ -234,14 +235,14 @@ static void killed(void **state)
 {
 	static struct filler fillers[WRITERS];
 	struct mongo_sink_counts counts;
-	unsigned batches = 0, hit = 0, taken_over = 0;
-	uint64_t random = seed;
+	unsigned batches = 0, hit = 0, taken_over = 0, round = 0;
+	uint64_t random = seed, began = clock_boot_ns();
 	_Atomic bool stop = false;
 
 	(void)state;
 	for (unsigned i = 0; i < WRITERS; i++)
 		filler_start(&fillers[i], i, &stop);
-	for (unsigned round = 0; round < kills; round++)
+	for (; round < (kills ? kills : KILLS) && (kills || clock_boot_ns() - began < MOST_S * NS_PER_SEC); round++)
 		hit += kill_one(fillers, round, &random);
 	sleep_ms(300);
 	stop = true;
@@ -263,7 +264,7 @@ static void killed(void **state)
 	}
 	print_message("%u kills, %u in mid-replacement, %u batches, %u taken over, %llu unknown, %llu buckets there "
 		      "already, %llu refused, %llu clashes\n",
-		      kills, hit, batches, taken_over, (unsigned long long)counts.unknown,
+		      round, hit, batches, taken_over, (unsigned long long)counts.unknown,
 		      (unsigned long long)counts.buckets_there, (unsigned long long)counts.buckets_refused,
 		      (unsigned long long)counts.clashes);
 	assert_int_equal(count_matching(world.db, "batches_20260131", "{}"), (int64_t)batches);
