@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A batch of several buckets that a former process may have sent. Which packet is in which bucket follows from the order of
- * the conversations, and that from which addresses are local: where these have changed since, the same ids hold other
- * packets. Such a batch is settled as a whole: the records of the buckets that are there are taken away from its own,
- * as multisets, and what remains is written as documents.
+ * A batch of several buckets that a former process may have sent. Which packet is in which bucket follows from the
+ * order of the conversations, and that from which addresses are local: where these have changed since, the same ids
+ * hold other packets. Such a batch is settled as a whole: the records of the buckets that are there are taken away from
+ * its own, as multisets, and what remains is written as documents.
  */
 #include <stdio.h>
 
