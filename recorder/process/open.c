@@ -148,6 +148,7 @@ void open_close(struct flight *flight)
 	book_event(flight->lane->drainer, flight->lane, "bucket-refused", text, NULL);
 	free_job(flight);
 	flight->batch->open = false;
+	flight->batch->attempted = 1; /* a revision without an answer may be on its way: documents have to wait for it */
 	flight_prepare(flight);
 }
 

@@ -67,7 +67,17 @@ static enum db_result begin_again(struct mongo *m, struct sink_job *job, struct 
 	int error = 0;
 
 	job->has_peer = false;
-	job->state = job_is_buckets(job) ? SEND : READ;
+	job->state = !job_is_buckets(job) ? READ : job->mixed ? MIXED : SEND;
+	for (uint32_t k = 0; k < job->nbuckets; k++)
+		if (job->buckets[k].part) { /* the smaller version may be gone too */
+			job->buckets[k].part = false;
+			job->buckets[k].fate = FATE_REFUSED;
+		}
+	rest_free(job->rest);
+	job->rest = NULL;
+	job->looked = 0;
+	if (job->wanted)
+		memset(job->wanted, 0, job->batch->nrecords);
 	if (job_is_buckets(job) && !job->batch->there)
 		error = make_buckets(m, job);
 	return error ? db_problem_set(problem, DB_LATER, "cannot encode: %s", strerror(-error)) : DB_OK;
@@ -129,6 +139,40 @@ static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_c
 	return result;
 }
 
+/* Before anything is read that decides what becomes a document. */
+static void inherit(struct mongo *m, struct sink_job *job)
+{
+	if (job->batch->attempted && !job->inherited && !job->late.pending)
+		late_inherit(m, &job->late);
+	job->inherited = true;
+}
+
+/*
+ * A refused bucket is looked for when nothing can come any more of commands that had it: one without an answer that the server
+ * takes in the end would be there beside the documents.
+ */
+static enum db_result ask(struct mongo *m, struct sink_job *job, struct job_bucket *bucket, struct db_client *client,
+			  struct sink_report *report, uint64_t *again, struct db_problem *problem)
+{
+	enum db_result result = DB_OK;
+
+	if (bucket->fate == FATE_REFUSED && !job->batch->open) {
+		inherit(m, job);
+		result = late_wait(m, &job->late, again, problem);
+	}
+	return result == DB_OK ? bucket_ask(m, job, bucket, client, report, problem) : result;
+}
+
+static enum db_result mix(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
+			  uint64_t *again, struct db_problem *problem)
+{
+	enum db_result result;
+
+	inherit(m, job);
+	result = late_wait(m, &job->late, again, problem);
+	return result == DB_OK ? mixed_read(m, job, client, report, problem) : result;
+}
+
 /* All commands were answered. */
 static enum db_result sent(struct mongo *m, struct sink_job *job, struct db_problem *problem)
 {
@@ -141,9 +185,7 @@ static enum db_result sent(struct mongo *m, struct sink_job *job, struct db_prob
 		if (job->nwanted) {
 			drop_commands(m, job);
 			job->of_buckets = false;
-			if (job->batch->attempted && !job->inherited && !job->late.pending)
-				late_inherit(m, &job->late);
-			job->inherited = true;
+			inherit(m, job);
 			job->state = WAIT;
 			return DB_OK;
 		}
@@ -163,9 +205,11 @@ static enum db_result advance(struct mongo *m, struct sink_job *job, struct db_c
 	switch (job->state) {
 	case LOOK:
 		return bucket_look(m, job, client, report, problem);
+	case MIXED:
+		return mix(m, job, client, report, again, problem);
 	case SEND:
 		bucket = job->of_buckets ? bucket_to_ask(job) : NULL;
-		return bucket		       ? bucket_ask(m, job, bucket, client, report, problem)
+		return bucket		       ? ask(m, job, bucket, client, report, again, problem)
 		       : job->next < job->count ? send_next(m, job, client, report, problem)
 						: sent(m, job, problem);
 	case WAIT: {
@@ -260,6 +304,7 @@ static void mongo_job_free(struct sink *sink, struct sink_job *job)
 	free(job->commands);
 	free(job->buckets);
 	free(job->wanted);
+	rest_free(job->rest);
 	free(job);
 }
 

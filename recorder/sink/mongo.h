@@ -24,6 +24,11 @@
  *                                             | refused: are its packets there all the same? --> their documents,
  *                                                                                               as above, with waiting
  *
+ * Refused is what an answer names (and only that is left of its command: the rest of it counts as stored), and a bucket
+ * over which the server ends one connection after the other. It is looked for when nothing can come any more of unanswered
+ * commands that had it. An attempted batch that is there under its ids, but cut in another way (mongo_mixed.c), is settled
+ * packet by packet.
+ *
  * An acknowledged revision of an open batch is confirmed like a ledger entry: `batch->there` trusts it. A batch of one
  * bucket whose id somebody else has is a SINK_CLASH; of a larger one that bucket becomes documents (mongo_bucket.c). An open
  * batch that the server refuses is not decided: report->close. A batch that was open is closed with one bucket, which

@@ -17,14 +17,17 @@
 #include "recorder/sink/mongo_internal.h"
 
 #define UNAUTHORIZED 13
+#define ENDED_MOST 3		   /* connections that ended over one command instead of an answer */
+#define SILENT_NS (5 * NS_PER_SEC) /* longer is a server that stands still */
 
 /* ---- answers ------------------------------------------------------------------------------------------------- */
 
-static struct job_bucket *bucket_at(struct sink_job *job, unsigned command, uint32_t index)
+/* Of those that nothing was said of yet. */
+static struct job_bucket *bucket_at(struct sink_job *job, unsigned command, int64_t index)
 {
 	for (uint32_t k = 0; k < job->nbuckets; k++)
 		if (job->buckets[k].command == command && job->buckets[k].index == index &&
-		    job->buckets[k].fate == FATE_SEND)
+		    job->buckets[k].fate == FATE_SEND && !job->buckets[k].later)
 			return &job->buckets[k];
 	return NULL;
 }
@@ -46,6 +49,7 @@ static void refuse(struct mongo *m, struct sink_job *job, struct job_bucket *buc
 
 	bucket->fate = FATE_REFUSED;
 	m->buckets_refused++;
+	days_forget(m->days, job->batch->day); /* perhaps the collection is not what it was */
 	name_batch(job->batch, name);
 	log_limited(&limit, 10, LOG_ERROR, "%s: the server refused bucket %u: %s; its packets are written as documents",
 		    name, (unsigned)(bucket - job->buckets), text);
@@ -63,8 +67,11 @@ static int64_t number_of(const bson_t *document, const char *name)
 	return bson_iter_init_find(&it, document, name) && BSON_ITER_HOLDS_NUMBER(&it) ? bson_iter_as_int64(&it) : -1;
 }
 
-/* Fates from the list of errors; returns how many there are. */
-static uint32_t write_errors(struct mongo *m, struct sink_job *job, const bson_t *reply)
+/*
+ * Fates from the list of errors; returns how many there are, -1 when they cannot be of this command: an index that it does
+ * not have, or twice the same. Then what the answer does not name is not believed to be there either.
+ */
+static int64_t write_errors(struct mongo *m, struct sink_job *job, const bson_t *reply)
 {
 	bson_iter_t it, error, text;
 	uint32_t count = 0, len;
@@ -82,11 +89,15 @@ static uint32_t write_errors(struct mongo *m, struct sink_job *job, const bson_t
 			continue;
 		int32_t code = (int32_t)number_of(&document, "code");
 		enum db_result result = translate_code(code);
-		struct job_bucket *bucket = bucket_at(job, job->next, (uint32_t)number_of(&document, "index"));
+		struct job_bucket *bucket = bucket_at(job, job->next, number_of(&document, "index"));
+		if (!bucket)
+			return -1;
 		count++;
-		if (bucket && result == DB_DUPLICATE)
+		if (result == DB_DUPLICATE)
 			bucket->fate = FATE_ASK;
-		else if (bucket && is_refusal(result, code))
+		else if (!is_refusal(result, code))
+			bucket->later = true;
+		else
 			refuse(m, job, bucket,
 			       bson_iter_init_find(&text, &document, "errmsg") && BSON_ITER_HOLDS_UTF8(&text)
 				       ? bson_iter_utf8(&text, NULL)
@@ -95,12 +106,20 @@ static uint32_t write_errors(struct mongo *m, struct sink_job *job, const bson_t
 	return count;
 }
 
-/* All of a command's buckets that have no fate yet. */
+static bool any_later(const struct sink_job *job)
+{
+	for (uint32_t k = 0; k < job->nbuckets; k++)
+		if (job->buckets[k].later)
+			return true;
+	return false;
+}
+
+/* All of a command's buckets of which no error was said. */
 static void acknowledged(struct mongo *m, struct sink_job *job, struct sink_report *report)
 {
 	for (uint32_t k = 0; k < job->nbuckets; k++) {
 		struct job_bucket *bucket = &job->buckets[k];
-		if (bucket->command != job->next || bucket->fate != FATE_SEND)
+		if (bucket->command != job->next || bucket->fate != FATE_SEND || bucket->later)
 			continue;
 		bucket->fate = FATE_THERE;
 		bucket->read = false;
@@ -113,7 +132,7 @@ static void acknowledged(struct mongo *m, struct sink_job *job, struct sink_repo
 static enum db_result answered(struct mongo *m, struct sink_job *job, enum db_result result, const bson_t *reply,
 			       struct sink_report *report, struct db_problem *problem)
 {
-	uint32_t count = job->commands[job->next].count, errors;
+	int64_t count = job->commands[job->next].count, errors, n;
 	int32_t code = problem->code;
 	bson_iter_t it;
 
@@ -131,18 +150,47 @@ static enum db_result answered(struct mongo *m, struct sink_job *job, enum db_re
 		}
 		return DB_OK;
 	}
+	for (uint32_t k = 0; k < job->nbuckets; k++)
+		job->buckets[k].later = false;
 	errors = write_errors(m, job, reply);
 	if (bson_iter_init_find(&it, reply, "writeConcernError"))
 		return result == DB_LATER ? result
 					  : db_problem_set(problem, DB_LATER, "%s: buckets not acknowledged by the majority",
 							   db_where(m->db));
-	if (number_of(reply, "n") + errors != count)
-		return db_problem_set(problem, DB_LATER, "%s: %lld of %u buckets acknowledged", db_where(m->db),
-				      (long long)number_of(reply, "n"), count);
-	if (result != DB_OK && result != DB_DUPLICATE && result != DB_REFUSED && !is_refusal(result, code))
-		return result; /* some not now: the command again; what it had is there then */
+	n = number_of(reply, "n");
+	if (errors < 0 || n < 0 || n > count || n + errors != count)
+		return db_problem_set(problem, DB_LATER,
+				      "%s: an answer that does not fit: %lld of %lld buckets acknowledged", db_where(m->db),
+				      (long long)n, (long long)count);
 	acknowledged(m, job, report);
+	if (any_later(job)) /* the others again */
+		return db_problem_set(problem, DB_LATER, "%s: some buckets not now", db_where(m->db));
 	return DB_OK;
+}
+
+/*
+ * A server that has no answer to a damaged column ends the connection; for ever, if it were sent for ever. The buckets of
+ * such a command are sent one by one, and what still ends connections counts as refused. A server that is killed at these
+ * very moments only gets documents instead of buckets.
+ */
+static void poisonous(struct mongo *m, struct sink_job *job, struct db_problem *problem)
+{
+	struct job_command *c = &job->commands[job->next];
+	int error = 0;
+
+	if (c->count > 1 && !job->alone) {
+		job->alone = true;
+		error = make_buckets(m, job);
+		if (error) {
+			job->alone = false;
+			db_problem_set(problem, DB_LATER, "cannot encode: %s", strerror(-error));
+		}
+		return;
+	}
+	c->ended = 0;
+	for (uint32_t k = 0; k < job->nbuckets; k++)
+		if (job->buckets[k].command == job->next && job->buckets[k].fate == FATE_SEND)
+			refuse(m, job, &job->buckets[k], "it ends the connection instead of an answer");
 }
 
 enum db_result bucket_send(struct mongo *m, struct sink_job *job, struct db_client *client, const struct db_peer *peer,
@@ -168,7 +216,9 @@ enum db_result bucket_send(struct mongo *m, struct sink_job *job, struct db_clie
 	report->commands++;
 	if (client->started_ns && (result == DB_UNKNOWN || result == DB_CANCELLED)) {
 		late_begin(m, &job->late, client, peer, asked); /* only documents have to wait for it */
-	} else if (client->started_ns && result != DB_UNREACHABLE) {
+		if (result == DB_UNKNOWN && clock_boot_ns() - client->started_ns < SILENT_NS && ++c->ended >= ENDED_MOST)
+			poisonous(m, job, problem);
+	} else if (client->started_ns ? result != DB_UNREACHABLE : result == DB_REFUSED) { /* or too large to be sent */
 		result = answered(m, job, result, &reply, report, problem);
 		if (result == DB_OK) {
 			m->bytes += bytes;
@@ -182,7 +232,7 @@ enum db_result bucket_send(struct mongo *m, struct sink_job *job, struct db_clie
 
 /* ---- what is there already ----------------------------------------------------------------------------------- */
 
-static uint8_t *wanted_of(struct sink_job *job)
+uint8_t *bucket_wanted_room(struct sink_job *job)
 {
 	if (!job->wanted)
 		job->wanted = calloc(job->batch->nrecords + 1, 1);
@@ -225,8 +275,8 @@ static int judge_duplicate(struct mongo *m, struct sink_job *job, struct job_buc
 	if (same || (newer && job->batch->open)) {
 		there(m, job, bucket, report);
 	} else if (older && job->nbuckets == 1) {
-		if (job->update) { /* it was smaller a moment ago already: the same update again */
-			bucket->fate = FATE_SEND;
+		if (job->update) { /* it was smaller a moment ago already: the same update again, but not for ever */
+			bucket->fate = ++job->smaller < ENDED_MOST ? FATE_SEND : FATE_REFUSED;
 			job->next = 0;
 			return 0;
 		}
@@ -250,7 +300,7 @@ static int judge_refused(struct mongo *m, struct sink_job *job, struct job_bucke
 		there(m, job, bucket, report);
 		return 0;
 	}
-	if (!wanted_of(job))
+	if (!bucket_wanted_room(job))
 		return -ENOMEM;
 	for (size_t i = 0; i < o->ours - o->common; i++)
 		job->wanted[o->rest[i]] = 1;
@@ -283,6 +333,10 @@ enum db_result bucket_ask(struct mongo *m, struct sink_job *job, struct job_buck
 		return DB_OK;
 	}
 	days_collection(collection, "packets", batch->day);
+	result = job->has_peer ? DB_OK : db_peer(client, &job->read_peer, problem);
+	job->has_peer |= result == DB_OK;
+	if (result != DB_OK)
+		return result;
 	result = read_bucket_raw(client, collection, bucket->id, batch->raw, &stored, &found, problem);
 	report->commands++;
 	if (result != DB_OK)
@@ -346,8 +400,7 @@ enum db_result bucket_look(struct mongo *m, struct sink_job *job, struct db_clie
 		}
 		maker_give(m, maker);
 	}
-	job->state = SEND;
-	return DB_OK;
+	return mixed_look(job, client, report, problem);
 }
 
 int bucket_wanted(struct mongo *m, struct sink_job *job)
@@ -360,9 +413,9 @@ int bucket_wanted(struct mongo *m, struct sink_job *job)
 	for (uint32_t k = 0; k < job->nbuckets; k++)
 		any |= job->buckets[k].fate == FATE_DOCUMENTS;
 	job->nwanted = 0;
-	if (!any)
+	if (!any && !job->mixed)
 		return 0;
-	maker = wanted_of(job) ? maker_take(m) : NULL;
+	maker = bucket_wanted_room(job) ? maker_take(m) : NULL;
 	error = maker ? bucket_plan(maker, job->batch, job->ends, &form) : -ENOMEM;
 	for (uint32_t k = 0; error >= 0 && k < job->nbuckets; k++) {
 		uint32_t count;

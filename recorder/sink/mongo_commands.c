@@ -307,8 +307,8 @@ static int fill_commands(struct mongo *m, struct sink_job *job, struct bucket_ma
 		if (!c)
 			return -ENOMEM;
 		error = job->update ? bucket_replace(maker, c->buffer, collection, DB_MAX_TIME_MS)
-				    : bucket_command(maker, c->buffer, collection, first, m->command_bytes,
-						     DB_MAX_TIME_MS, &next);
+				    : bucket_command(maker, c->buffer, collection, first,
+						     job->alone ? 1 : m->command_bytes, DB_MAX_TIME_MS, &next);
 		error = error <= 0 || next <= first ? (error < 0 ? error : -EINVAL)
 						    : note_buckets(m, job, maker, first, next, fresh);
 	}
@@ -335,7 +335,7 @@ int make_buckets(struct mongo *m, struct sink_job *job)
 	if (!error && (uint32_t)n != job->nbuckets)
 		error = -EINVAL;
 	for (uint32_t k = 0; !error && k < job->nbuckets; k++)
-		if (job->buckets[k].fate != FATE_DOCUMENTS && job->buckets[k].fate != FATE_REFUSED)
+		if (job->buckets[k].fate < FATE_REFUSED || job->buckets[k].fate == FATE_THERE)
 			job->buckets[k].fate = FATE_SEND;
 	if (!error)
 		error = fill_commands(m, job, maker, fresh);

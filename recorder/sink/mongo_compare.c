@@ -150,3 +150,76 @@ int overlap_of(struct mongo *m, const struct sink_job *job, uint32_t bucket, con
 	pile_free(&ours);
 	return error;
 }
+
+/* ---- a whole batch ------------------------------------------------------------------------------------------- */
+
+struct rest {
+	struct pile ours;
+	const struct batch *batch;
+};
+
+struct rest *rest_new(const struct batch *batch)
+{
+	struct rest *rest = calloc(1, sizeof(*rest));
+
+	if (rest)
+		rest->ours.records = malloc((batch->nrecords + 1) * sizeof(*rest->ours.records));
+	if (!rest || !rest->ours.records) {
+		free(rest);
+		return NULL;
+	}
+	rest->batch = batch;
+	for (uint32_t i = 0; i < batch->nrecords; i++)
+		rest->ours.records[rest->ours.count++] =
+			(struct record){canonical_from(batch, batch->records[i]), i};
+	qsort(rest->ours.records, rest->ours.count, sizeof(struct record), compare_records);
+	return rest;
+}
+
+int rest_take(struct rest *rest, const bson_t *bucket, uint32_t *packets)
+{
+	struct pile stored = {.batch = rest->batch}, ours = rest->ours;
+	int error = bucket_read(bucket, pile_document, &stored, NULL);
+	size_t common = 0;
+
+	if (stored.no_memory || error == -ENOMEM) {
+		pile_free(&stored);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < stored.count; i++)
+		stored.records[i].canonical.bytes = stored.bytes + i * REC_CAP_MAX;
+	*packets = (uint32_t)stored.count;
+	ours.records = malloc((ours.count + 1) * sizeof(*ours.records));
+	if (!ours.records) {
+		pile_free(&stored);
+		return -ENOMEM;
+	}
+	memcpy(ours.records, rest->ours.records, ours.count * sizeof(*ours.records));
+	qsort(stored.records, stored.count, sizeof(*stored.records), compare_records);
+	if (!error && stored.count)
+		common = take_away(&ours, &stored);
+	if (common && common == stored.count) { /* all of it */
+		struct record *before = rest->ours.records;
+		rest->ours = ours;
+		ours.records = before;
+	} else {
+		common = 0;
+	}
+	free(ours.records);
+	pile_free(&stored);
+	return common > 0;
+}
+
+void rest_mark(const struct rest *rest, uint8_t *wanted)
+{
+	memset(wanted, 0, rest->batch->nrecords);
+	for (size_t i = 0; i < rest->ours.count; i++)
+		wanted[rest->ours.records[i].position] = 1;
+}
+
+void rest_free(struct rest *rest)
+{
+	if (rest)
+		free(rest->ours.records);
+	free(rest);
+}

@@ -6,6 +6,7 @@
  *   mongo_commands.c what is sent for packets: documents or buckets, in memory that is used again and again
  *   mongo_documents.c packets as documents: sent, read back
  *   mongo_bucket.c   what the server says of buckets, and what follows from it
+ *   mongo_mixed.c    a former process cut the batch in another way
  *   mongo_compare.c  a stored bucket beside the batch's own records
  *   mongo_small.c    small documents: upserts, one or many at once
  *   mongo_late.c     commands without an answer, and answers that are not believed yet
@@ -74,7 +75,8 @@ static inline struct mongo *mongo_of(struct sink *sink)
 /* ---- a batch on its way ---- */
 
 enum state {
-	LOOK,	/* attempted buckets: are some of the packets there as documents? */
+	LOOK,	/* attempted buckets: are some of the packets there as documents, or in buckets cut in another way? */
+	MIXED,	/* they are: all buckets are read, the rest becomes documents */
 	SEND,	/* commands[next..] are to be sent, and what became of them looked at */
 	WAIT,	/* for the late one */
 	READ,	/* which of the documents are there? */
@@ -92,12 +94,14 @@ enum fate {
 	FATE_REFUSED,	/* by the server or the self-check: is it there all the same, or a smaller version of it? */
 	FATE_THERE,	/* acknowledged, or found */
 	FATE_DOCUMENTS, /* its packets are written as documents */
+	FATE_LEFT,	/* mixed: neither there nor to be sent */
 };
 
 struct job_bucket {
 	uint8_t id[BUCKET_ID_LEN];
 	uint8_t fate;
 	bool read;		 /* known from reading only */
+	bool later;		 /* FATE_SEND: the last answer said not now */
 	bool part;		 /* FATE_DOCUMENTS: a smaller version of it is there and stays; only the rest is wanted */
 	uint16_t command, index; /* where it stands, while FATE_SEND or FATE_ASK */
 	uint32_t packets;
@@ -106,6 +110,7 @@ struct job_bucket {
 struct job_command {
 	struct command_buffer *buffer;
 	uint32_t count; /* documents or buckets in it */
+	unsigned ended; /* connections that ended instead of an answer */
 };
 
 struct sink_job {
@@ -128,6 +133,11 @@ struct sink_job {
 	uint32_t nbuckets;
 	uint8_t *wanted;     /* [nrecords] of a batch of buckets: 1: this packet is to be a document. NULL: none */
 	uint32_t nwanted;
+	bool alone;	/* one bucket a command */
+	struct rest *rest; /* MIXED, while its buckets are read */
+	uint32_t looked;   /* LOOK and MIXED: buckets that were read */
+	bool mixed;	/* some of the buckets that are there were cut in another way (mongo_mixed.c) */
+	unsigned smaller; /* times that an update found a smaller version, and did not replace it */
 	bool inherited; /* attempted: what an earlier process may have sent was waited for */
 };
 
@@ -178,6 +188,26 @@ struct overlap {
 /* 0, then the caller frees rest; -ENOMEM; -EBADMSG: what is stored is no bucket of packets of this interface. */
 int overlap_of(struct mongo *m, const struct sink_job *job, uint32_t bucket, const bson_t *stored, struct overlap *overlap);
 
+/*
+ * The batch's records, and what remains of them when those of stored buckets are taken away. NULL: no memory. rest_take: 1
+ * when all of a bucket's records were among them (now they are gone), 0 (nothing was taken) or -ENOMEM.
+ */
+struct rest;
+struct rest *rest_new(const struct batch *batch);
+int rest_take(struct rest *rest, const bson_t *stored, uint32_t *packets);
+/* 1 for each position that remains. */
+void rest_mark(const struct rest *rest, uint8_t *wanted);
+void rest_free(struct rest *rest);
+
+/* ---- mongo_mixed.c ---- */
+
+/* Goes to MIXED if a bucket of it is there that other bytes stand in than would be sent. */
+enum db_result mixed_look(struct sink_job *job, struct db_client *client, struct sink_report *report,
+			  struct db_problem *problem);
+/* MIXED: what is not in one of its buckets is wanted as documents. */
+enum db_result mixed_read(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
+			  struct db_problem *problem);
+
 /* ---- mongo_bucket.c ---- */
 
 /* Sends commands[next] and notes what the answer says of its buckets. DB_OK: go on. */
@@ -191,6 +221,7 @@ enum db_result bucket_ask(struct mongo *m, struct sink_job *job, struct job_buck
 /* LOOK: buckets with packets that are there as documents are not sent before it is known why. */
 enum db_result bucket_look(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
 			   struct db_problem *problem);
+uint8_t *bucket_wanted_room(struct sink_job *job); /* NULL: no memory */
 /* Fills job->wanted and nwanted with the packets of buckets that are to be documents. 0 or -errno. */
 int bucket_wanted(struct mongo *m, struct sink_job *job);
 /* The ledger entry's part; false: no memory. */

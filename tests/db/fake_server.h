@@ -87,7 +87,7 @@ static inline bool fake_reply(struct fake *fake, int fd, const uint8_t request[1
 			      enum fake_manner manner)
 {
 	uint32_t id, opcode;
-	uint8_t message[4096] = {0};
+	uint8_t small[512] = {0}, *message = small;
 	bson_error_t error;
 
 	memcpy(&id, request + 4, 4);
@@ -109,13 +109,12 @@ static inline bool fake_reply(struct fake *fake, int fd, const uint8_t request[1
 		abort();
 	}
 	size_t before = opcode == 2004 ? 36 : 21, len = before + doc->len;
+	message = calloc(1, len);
 	put_le32(message, (uint32_t)len);
 	put_le32(message + 8, id);
 	put_le32(message + 12, opcode == 2004 ? 1 : 2013);
 	if (opcode == 2004)
 		put_le32(message + 32, 1);
-	if (len > sizeof(message))
-		abort();
 	memcpy(message + before, bson_get_data(doc), doc->len);
 	bson_destroy(doc);
 	if (manner == FAKE_HUGE)
@@ -125,6 +124,7 @@ static inline bool fake_reply(struct fake *fake, int fd, const uint8_t request[1
 	if (manner == FAKE_BROKEN_BSON)
 		memset(message + before + 4, 0xee, len - before - 4);
 	fake_send(fake, fd, message, manner == FAKE_HALF ? len / 2 : len, manner);
+	free(message);
 	return manner != FAKE_HALF;
 }
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "recorder/core/log.h"
+#include "recorder/encode/bucket.h"
 #include "recorder/ledger/journal.h"
 #include "tests/db/writers.h"
 
@@ -213,6 +214,106 @@ static void a_clash(void **state)
 	drop_batch(&made);
 }
 
+/* The first bucket or two of it, as a process wrote them that knew other local addresses. */
+static uint32_t first_ones_by(const struct ends_table *ends, const struct batch *batch)
+{
+	struct bucket_form form = {.span_s = batch->span_s, .version = batch->form, .raw = batch->raw};
+	struct bucket_maker *maker = bucket_maker_new();
+	struct command_buffer buffer = {0};
+	struct db_problem problem = {0};
+	uint32_t next, packets, sum = 0;
+	bson_t command;
+
+	assert_true(bucket_plan(maker, batch, ends, &form) > 2);
+	assert_true(bucket_command(maker, &buffer, "packets_20260131", 0, 24000, DB_MAX_TIME_MS, &next) > 0);
+	assert_in_range(next, 1, 4);
+	assert_true(bson_init_static(&command, buffer.data, buffer.len));
+	assert_int_equal(db_run(world.db, NULL, &command, NULL, &problem), DB_OK);
+	for (uint32_t k = 0; k < next; k++) {
+		bucket_positions(maker, k, &packets);
+		sum += packets;
+	}
+	command_buffer_free(&buffer);
+	bucket_maker_free(maker);
+	return sum;
+}
+
+struct serials {
+	uint8_t *seen;
+	uint64_t wrong;
+};
+
+/* made_record: the IP identification says which packet of the batch it is, together with its time. */
+static bool note_serial(void *arg, const bson_t *document)
+{
+	struct serials *s = arg;
+	bson_iter_t ts, ns;
+	uint64_t i;
+
+	if (!bson_iter_init_find(&ts, document, "ts") || !bson_iter_init_find(&ns, document, "ns"))
+		return false;
+	i = (uint64_t)((bson_iter_date_time(&ts) % 1000) * 1000000 + bson_iter_int32(&ns)) / 1000;
+	if (i >= 5000 || s->seen[i]++)
+		s->wrong++;
+	return true;
+}
+
+/* Killed in mid-batch; meanwhile an address of this machine has changed, and with it the order of the conversations. */
+static void cut_by_other_addresses(void **state)
+{
+	struct ends_network own = {.family = 4, .prefix = 9, .address = {0, 128}};
+	struct ends_network home = {.family = 4, .prefix = 24, .address = {192, 0, 2}};
+	struct serials serials = {calloc(5000, 1), 0};
+	struct ends_table *other = ends_table_new(&own, 1, NULL, 0, &home, 1);
+	struct db_problem problem = {0};
+	struct db_client client;
+	struct sink_report sum;
+	struct made made;
+	uint32_t there;
+
+	(void)state;
+	make_bucket_batch(&made, 20, 1, 5000);
+	made.source.iface = "other0";
+	there = first_ones_by(other, &made.batch);
+	for (int again = 0; again < 2; again++) {
+		made.batch.attempted = 1;
+		assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+		assert_int_equal(sum.inserted, again ? 0 : 5000 - there);
+	}
+	bson_t *find = BCON_NEW("find", "packets_20260131", "filter", "{", "meta.iface", "other0", "}");
+	assert_int_equal(db_client_pop(world.db, &client, &problem), DB_OK);
+	assert_int_equal(db_each(&client, NULL, find, note_serial, &serials, &problem), DB_OK);
+	db_client_done(&client);
+	bson_destroy(find);
+	assert_int_equal(serials.wrong, 0);
+	assert_null(memchr(serials.seen, 0, 5000));
+	assert_int_equal(count_matching(world.db, "batches_20260131", "{\"iface\": \"other0\", \"documents\": 0}"), 0);
+	free(serials.seen);
+	ends_table_free(other);
+	drop_batch(&made);
+}
+
+/* The collection is another one than the days remember, or than the recipe says: refused, and documents; then the next batch fits. */
+static void another_span(void **state)
+{
+	struct sink_storage now;
+	struct sink_report sum;
+	struct made made;
+	int64_t before = stored();
+
+	(void)state;
+	make_bucket_batch(&made, 21, 1, 3000);
+	made.batch.span_s = 60; /* from before the collection was made anew */
+	made.batch.pair.wall += 90 * (int64_t)NS_PER_SEC; /* not at an hour */
+	canonical_digest(&made.batch);
+	assert_int_equal(write_all(sink, &made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(stored() - before, 3000);
+	assert_int_equal(count_matching(world.db, "batches_20260131", "{\"documents\": 3000}"), 1);
+	sink->storage(sink, MADE_DAY, &now); /* asked again: what it is is known */
+	assert_int_equal(now.span_s, SPAN_S);
+	drop_batch(&made);
+}
+
 struct fields {
 	bson_t *documents;
 	size_t count, most;
@@ -313,6 +414,8 @@ int main(void)
 		cmocka_unit_test(an_open_batch_grows),
 		cmocka_unit_test(only_the_refused_one_becomes_documents),
 		cmocka_unit_test(a_clash),
+		cmocka_unit_test(cut_by_other_addresses),
+		cmocka_unit_test(another_span),
 		cmocka_unit_test(a_find_shows_the_same_documents),
 	};
 
