@@ -2,9 +2,9 @@
 /*
  * How a file's packets are stored: as finished buckets where the server takes them, else as documents; as in `record`.
  *
- * An import that goes on keeps the way of the one that began: a batch that was sent and has no ledger entry is looked for in
- * that way, and only in that one. The event `import` says which it was. The form of buckets may change meanwhile, as
- * their ids do not follow from it.
+ * An import that goes on keeps the way of the one that began: a batch that was sent and has no ledger entry is looked
+ * for in that way, and only in that one. The event `import` says which it was. The form of buckets may change
+ * meanwhile, as their ids do not follow from it.
  */
 #include "recorder/import/internal.h"
 
@@ -51,10 +51,11 @@ enum db_result import_storage_as_begun(struct import_file *file, const char *beg
 	}
 	result = probe_storage(im->db, PROBE_AUTO, &file->storage, problem);
 	if (result == DB_OK && !file->storage.buckets)
-		return db_problem_set(problem, DB_FATAL,
-				      "its import was begun with finished buckets, which the server does not take now (%s): end it "
-				      "where it does, or use another --database",
-				      file->storage.why);
+		return db_problem_set(
+			problem, DB_FATAL,
+			"its import was begun with finished buckets, which the server does not take now (%s): end it "
+			"where it does, or use another --database",
+			file->storage.why);
 	return result;
 }
 
@@ -81,8 +82,8 @@ void import_storage_tell(struct import_file *file)
 
 	mongo_sink_counts(file->import->sink, &now);
 	if (now.check_failed > before->check_failed)
-		log_error("%s: %llu buckets were not what they were made from, and are written as documents", file->path,
-			  (unsigned long long)(now.check_failed - before->check_failed));
+		log_error("%s: %llu buckets were not what they were made from, and are written as documents",
+			  file->path, (unsigned long long)(now.check_failed - before->check_failed));
 	if (now.buckets_refused > before->buckets_refused)
 		log_warn("%s: the server refused %llu buckets: their packets are written as documents", file->path,
 			 (unsigned long long)(now.buckets_refused - before->buckets_refused));
