@@ -82,6 +82,7 @@ struct former {
 	bool found;
 	char sensor[256];
 	char home[1024];
+	char storage[16];
 	int32_t encoder;
 };
 
@@ -101,6 +102,7 @@ static bool look_at_event(void *arg, const bson_t *event)
 	former->found = true;
 	copy_text(event, "sensor", former->sensor, sizeof(former->sensor));
 	copy_text(event, "details.home", former->home, sizeof(former->home));
+	copy_text(event, "details.storage", former->storage, sizeof(former->storage));
 	if (bson_iter_init(&it, event) && bson_iter_find_descendant(&it, "details.encoder", &at))
 		former->encoder = (int32_t)bson_iter_as_int64(&at);
 	return false;
@@ -154,7 +156,7 @@ static enum db_result go_on(struct import_file *file, const struct former *forme
 	if (strcmp(former->sensor, file->sensor) && settings->origin[SETTING_sensor].source != FROM_DEFAULT)
 		log_warn("%s: was imported as sensor '%s' before; that stays its name", file->path, former->sensor);
 	memcpy(file->sensor, former->sensor, sizeof(file->sensor));
-	return DB_OK;
+	return import_storage_as_begun(file, former->storage, problem);
 }
 
 static enum db_result ask_former(struct import_request *request, struct db_problem *problem)
@@ -252,6 +254,7 @@ static void begin_details(bson_t *out, const struct import_file *file)
 	append_file(out, file);
 	BSON_APPEND_UTF8(out, "filter", settings->filter ? settings->filter : "");
 	BSON_APPEND_UTF8(out, "home", home);
+	BSON_APPEND_UTF8(out, "storage", import_storage_name(file));
 	append_interfaces(out, file, true);
 	BSON_APPEND_UTF8(out, "version", RECORDER_VERSION);
 	BSON_APPEND_INT32(out, "cut", IMPORT_VERSION);
@@ -433,6 +436,8 @@ static void open_work(void *arg)
 		opening->result = db_ping(im->db, &latency, &opening->problem);
 		if (opening->result == DB_OK)
 			opening->result = migrate_run(im->db, &im->migrations, NULL, &report, &opening->problem);
+		if (opening->result == DB_OK)
+			opening->result = import_storage_probe(im, &opening->problem);
 		if (opening->result == DB_OK || hopeless(opening->result) || clock_boot_ns() >= until)
 			return;
 		usleep(250000);
@@ -455,7 +460,10 @@ int import_database_open(struct import *im)
 	im->days = days_new(im->db, &im->migrations, 0);
 	im->ends = ends_table_new(NULL, 0, NULL, 0, home, homes);
 	if (im->days && im->ends)
-		im->sink = mongo_sink_new(&(struct mongo_sink_options){.db = im->db, .days = im->days, .ends = im->ends});
+		im->sink = mongo_sink_new(&(struct mongo_sink_options){.db = im->db,
+									.days = im->days,
+									.ends = im->ends,
+									.check_all = im->settings->check_buckets});
 	if (!im->sink) {
 		log_error("out of memory");
 		return -ENOMEM;

@@ -20,6 +20,7 @@
 #include "recorder/core/util.h"
 #include "recorder/db/read.h"
 #include "recorder/ledger/canonical.h"
+#include "recorder/ledger/journal.h"
 #include "recorder/source/cut.h"
 
 static void write_start(struct import_flight *flight);
@@ -117,6 +118,7 @@ static void pop(struct import_capture *capture)
 {
 	struct import_flight *flight = capture->first;
 
+	flight->file->flying -= flight->batch->nrecords;
 	capture->first = flight->next;
 	if (!capture->first)
 		capture->last = NULL;
@@ -161,9 +163,27 @@ static void failed(struct import_flight *flight)
 			 file->path, (unsigned long long)flight->batch->number, flight->batch->day,
 			 flight->capture->source.capture[0], flight->capture->source.capture[1],
 			 flight->capture->source.capture[2], flight->capture->source.capture[3]);
+	else if (flight->error == -EADDRINUSE)
+		snprintf(file->problem, sizeof(file->problem),
+			 "%s: others have the ids of the buckets of batch %llu: use another --database", file->path,
+			 (unsigned long long)flight->batch->number);
 	else
 		snprintf(file->problem, sizeof(file->problem), "%s: batch %llu cannot be prepared: %s", file->path,
 			 (unsigned long long)flight->batch->number, strerror(-flight->error));
+}
+
+/* Others have the id of its bucket: the next salt, to which the next import comes in the same way. */
+static void clash(struct import_flight *flight)
+{
+	struct sink *sink = flight->file->import->sink;
+
+	sink->job_free(sink, TAKE_PTR(flight->job));
+	if (++flight->batch->salt < JOURNAL_SALTS) {
+		write_start(flight);
+		return;
+	}
+	flight->error = -EADDRINUSE;
+	failed(flight);
 }
 
 static void write_done(uv_work_t *work, int status)
@@ -180,6 +200,10 @@ static void write_done(uv_work_t *work, int status)
 	}
 	if (flight->outcome == SINK_SETTLED) {
 		settled(flight);
+		return;
+	}
+	if (flight->outcome == SINK_CLASH) {
+		clash(flight);
 		return;
 	}
 	flight->state = IMPORT_WAITING;
@@ -265,6 +289,7 @@ void import_launch(struct import_file *file, struct import_capture *capture, str
 		capture->first = flight;
 	capture->last = flight;
 	file->flights++;
+	file->flying += batch->nrecords;
 	uv_queue_work(&file->import->loop, &flight->work, prepare_work, prepare_done);
 }
 
@@ -272,7 +297,7 @@ void import_launch(struct import_file *file, struct import_capture *capture, str
 
 void import_wait(struct import_file *file, bool all)
 {
-	while (file->flights >= (all ? 1 : IMPORT_FLIGHTS) && !import_ends(file)) {
+	while ((file->flights >= (all ? 1 : IMPORT_FLIGHTS) || file->flying >= IMPORT_FLIGHT_PACKETS) && !import_ends(file)) {
 		uv_run(&file->import->loop, UV_RUN_ONCE);
 		import_say(file, false, 0, file->result.packets, false);
 	}

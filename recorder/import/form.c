@@ -3,10 +3,11 @@
  * Packets become records and batches, by what is in the file alone: whoever imports the same bytes again, on whatever
  * machine and however fast, forms the same batches under the same numbers.
  *
- * A batch holds packets of one interface and one UTC year in the order of the file. It is closed by its 4,096th packet, at
+ * A batch holds packets of one interface and one UTC hour in the order of the file. It is closed by its 65,536th packet, at
  * the file's end, or when it is the fullest of those being filled and there are IMPORT_OPEN_MOST of them or IMPORT_OPEN_BYTES
- * in them (many interfaces, times that jump between many years): closing any other would make small batches, and a batch costs
- * the same time whatever is in it. Numbers are given as batches are closed.
+ * in them (many interfaces, times that jump between many hours): closing any other would make small batches, and a batch costs
+ * the same time whatever is in it. Numbers are given as batches are closed. An hour is the span of a year's buckets; as documents
+ * the same file gives the same batches.
  *
  * Boot time is wall time: the clock pair is {0, 0}. A time before 1970 is the same 64 bits, signed: whoever adds the
  * pair's offset gets it back, and no batch holds times of both sides of 1970.
@@ -19,17 +20,18 @@
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
 #include "recorder/encode/document.h"
-#include "recorder/ledger/journal.h"
 #include "recorder/source/cut.h"
 #include "recorder/source/native.h"
 
 #define ARENA_FIRST (4u << 10)
+#define HOUR_NS (3600 * (int64_t)NS_PER_SEC)
 #define LOOK_EVERY 256u /* packets between two looks at signals and what workers have done */
 
 /* A batch that is being filled. */
 struct import_open {
 	struct import_capture *capture;
 	struct batch *batch;
+	int64_t hour; /* since 1970 */
 	uint8_t *arena;
 	size_t used, room; /* records stand one behind the other; the arena moves as it grows */
 };
@@ -38,8 +40,8 @@ struct import_open {
 struct pass {
 	struct import_file *file;
 	struct native_slot slot;
-	/* Of the year of the packet before: most are of the same. */
-	int64_t from, until;
+	/* Of the packet before: most are of the same. */
+	int64_t hour;
 	uint32_t year;
 };
 
@@ -51,7 +53,6 @@ static struct batch *batch_new(const struct import_capture *capture, uint32_t ye
 		return NULL;
 	batch->source = &capture->source;
 	batch->day = year;
-	batch->mode = JOURNAL_DOCUMENTS;
 	batch->version = ENCODE_VERSION;
 	batch->first_boot = UINT64_MAX;
 	batch->ranges = calloc(REC_SIDES, sizeof(*batch->ranges));
@@ -144,11 +145,13 @@ static int close_batch(struct import_file *file, unsigned index)
 		if (batch->ranges[side].records)
 			batch->ranges[sides++] = batch->ranges[side];
 	batch->nranges = sides;
-	err = point_at_records(batch, open.arena) || count_seconds(batch) ? fail(file, -ENOMEM, "out of memory") : import_year(file, batch->day);
+	err = point_at_records(batch, open.arena) || count_seconds(batch) ? fail(file, -ENOMEM, "out of memory")
+									  : import_year(file, batch->day);
 	if (err) {
 		open_free(&open);
 		return err;
 	}
+	import_storage_of(file, batch, open.hour);
 	batch->number = ++open.capture->next;
 	import_launch(file, open.capture, batch, open.arena);
 	import_wait(file, false);
@@ -168,17 +171,18 @@ static unsigned fullest(const struct import_file *file)
 	return most;
 }
 
-static struct import_open *open_of(struct import_file *file, struct import_capture *capture, uint32_t year)
+static struct import_open *open_of(struct import_file *file, struct import_capture *capture, int64_t hour, uint32_t year)
 {
 	struct import_open *open;
 
 	for (unsigned i = file->nopen; i-- > 0;)
-		if (file->open[i].capture == capture && file->open[i].batch->day == year)
+		if (file->open[i].capture == capture && file->open[i].hour == hour)
 			return &file->open[i];
 	if (file->nopen == IMPORT_OPEN_MOST && close_batch(file, fullest(file)))
 		return NULL;
 	open = &file->open[file->nopen];
 	open->capture = capture;
+	open->hour = hour;
 	open->used = 0;
 	open->room = ARENA_FIRST;
 	open->arena = malloc(open->room);
@@ -238,15 +242,13 @@ static int add(struct import_file *file, struct import_open *open, const struct 
 	return file->open_bytes > IMPORT_OPEN_BYTES ? close_batch(file, fullest(file)) : 0;
 }
 
-static uint32_t year_of(struct pass *pass, int64_t wall)
+static void find_hour(struct pass *pass, int64_t wall)
 {
-	if (wall < pass->from || wall >= pass->until) {
-		/* The years at the ends of what 64 bits of ns can say are not whole. */
+	int64_t hour = wall / HOUR_NS - (wall % HOUR_NS < 0);
+
+	if (hour != pass->hour || !pass->year)
 		pass->year = clock_day(wall) / 10000;
-		pass->from = pass->year <= 1677 ? INT64_MIN : clock_day_start(pass->year * 10000 + 101);
-		pass->until = pass->year >= 2262 ? INT64_MAX : clock_day_start((pass->year + 1) * 10000 + 101);
-	}
-	return pass->year;
+	pass->hour = hour;
 }
 
 /* ---- one packet ---------------------------------------------------------------------------------------------------- */
@@ -307,7 +309,8 @@ static int take(struct pass *pass, const struct savefile_packet *packet)
 		return fail(file, -ENOMEM, "out of memory");
 	if (term != REC_PUBLISHED)
 		return 0;
-	open = open_of(file, &file->captures[packet->interface], year_of(pass, packet->wall));
+	find_hour(pass, packet->wall);
+	open = open_of(file, &file->captures[packet->interface], pass->hour, pass->year);
 	if (!open)
 		return file->problem[0] ? -ENOMEM : -ECANCELED;
 	return add(file, open, record, packet, side);

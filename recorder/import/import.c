@@ -82,14 +82,17 @@ static int import_one(struct import_file *file)
 	file->lock = import_lock(im, file, file->problem, sizeof(file->problem));
 	if (file->lock < 0)
 		return file->lock;
+	file->storage = im->storage;
 	err = import_look_up(file);
 	file->result.again = file->begun;
 	if (!err)
 		err = import_begin(file);
 	if (!err) {
 		im->forming = true;
+		mongo_sink_set_storage(im->sink, &file->storage);
 		err = import_form(file);
 		import_drop_flights(file);
+		import_storage_tell(file);
 		im->forming = false;
 	}
 	file->result.formed = true;

@@ -9,6 +9,7 @@
  *   rows.c    what became of each second
  *   ask.c     questions to the database, until they are answered
  *   book.c    what the database knows of this import already; events, sensor, balance
+ *   storage.c documents or finished buckets
  *   rights.c  who this process is; one import of a file at a time
  *
  * One thread, the loop's, has everything; workers get a flight or a call and return it.
@@ -25,10 +26,11 @@
 #include "recorder/source/savefile.h"
 
 /* Part of the captures' ids: a change of how batches are cut makes other captures. */
-#define IMPORT_VERSION 1u
-#define IMPORT_BATCH 4096u  /* packets, at most */
+#define IMPORT_VERSION 2u
+#define IMPORT_BATCH 65536u /* packets, at most: buckets in flow order gain from many */
 #define IMPORT_FLIGHTS 8u   /* batches on their way: see flight.c for what follows from it */
-#define IMPORT_OPEN_MOST 1024u /* batches being filled: one for each interface and year, see form.c */
+#define IMPORT_FLIGHT_PACKETS (2 * IMPORT_BATCH) /* and no further one while so many packets are in them */
+#define IMPORT_OPEN_MOST 1024u /* batches being filled: one for each interface and hour, see form.c */
 #define IMPORT_OPEN_BYTES (32u << 20) /* and so many bytes of records in all of them */
 #define HASH_LEN 32
 
@@ -52,6 +54,8 @@ struct import {
 	struct migrations migrations;
 	struct ends_table *ends;
 	struct sink *sink;
+	struct probe_storage storage; /* what the server takes, and --storage says */
+	struct mongo_sink_counts counts; /* up to the end of the file before */
 	struct filter *filter;
 	struct capture_run *run; /* NULL: parsed natively */
 	int locks;		 /* directory of the locks, -1: none, then the files themselves are locked */
@@ -87,11 +91,13 @@ struct import_file {
 
 	bool begun;    /* a former import of it was, at least */
 	bool complete; /* a former one was completed */
+	struct probe_storage storage; /* as it is written */
 
 	struct import_open *open; /* batches that are being filled, by when they were begun */
 	unsigned nopen;
 	size_t open_bytes; /* of records in them */
 	unsigned flights;
+	uint64_t flying; /* packets in them */
 	char problem[300]; /* it cannot go on */
 	struct import_rows *rows;
 	uint64_t native, attempted;
@@ -157,6 +163,18 @@ void import_pause(struct import *import, unsigned ms);
 void import_on_worker(struct import *import, void (*call)(void *arg), void *arg);
 /* A signal came, or it cannot go on. */
 bool import_ends(const struct import_file *file);
+
+/* storage.c */
+/* What the server takes; worker. DB_OK with import->storage, or as probe_storage. */
+enum db_result import_storage_probe(struct import *import, struct db_problem *problem);
+/* "buckets" or "documents" */
+const char *import_storage_name(const struct import_file *file);
+/* A former import was begun with that name; worker. DB_FATAL: it cannot go on so; else as probe_storage. */
+enum db_result import_storage_as_begun(struct import_file *file, const char *begun, struct db_problem *problem);
+/* Sets how a batch is to be written whose records are of that hour since 1970; its year has its collections. */
+void import_storage_of(const struct import_file *file, struct batch *batch, int64_t hour);
+/* Says what was refused since the file before. */
+void import_storage_tell(struct import_file *file);
 
 /* rows.c */
 struct import_rows *import_rows_new(void);
