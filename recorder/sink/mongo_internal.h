@@ -7,6 +7,7 @@
  *   mongo_documents.c packets as documents: sent, read back
  *   mongo_bucket.c   what the server says of buckets, and what follows from it
  *   mongo_compare.c  a stored bucket beside the batch's own records
+ *   mongo_foreign.c  a batch that another version of this program began
  *   mongo_small.c    small documents: upserts, one or many at once
  *   mongo_late.c     commands without an answer, and answers that are not believed yet
  */
@@ -77,6 +78,7 @@ enum state {
 	LOOK,	/* attempted buckets: are some of the packets there as documents? */
 	SEND,	/* commands[next..] are to be sent, and what became of them looked at */
 	WAIT,	/* for the late one */
+	FOREIGN, /* of a batch of another version: what is there? */
 	READ,	/* which of the documents are there? */
 	VERIFY, /* does the majority have them? */
 	LEDGER,
@@ -129,6 +131,8 @@ struct sink_job {
 	uint8_t *wanted;     /* [nrecords] of a batch of buckets: 1: this packet is to be a document. NULL: none */
 	uint32_t nwanted;
 	bool inherited; /* attempted: what an earlier process may have sent was waited for */
+	bool compared;	/* foreign: buckets (only those that are there), wanted and others are known */
+	uint32_t others; /* foreign: plain documents of other versions that are there */
 };
 
 static inline bool job_is_buckets(const struct sink_job *job)
@@ -177,6 +181,23 @@ struct overlap {
 };
 /* 0, then the caller frees rest; -ENOMEM; -EBADMSG: what is stored is no bucket of packets of this interface. */
 int overlap_of(struct mongo *m, const struct sink_job *job, uint32_t bucket, const bson_t *stored, struct overlap *overlap);
+
+/* Stored packets one by one, to be held against the batch's records. */
+struct pile;
+struct pile *stored_new(const struct batch *batch);
+void stored_free(struct pile *stored);
+/* False: it cannot be read as a packet of this interface. */
+bool stored_add(struct pile *stored, const bson_t *document);
+bool stored_no_memory(const struct pile *stored);
+size_t stored_count(const struct pile *stored);
+/* Clears wanted[i] of as many records as are stored, as multisets of canonical records; how many these are, or -ENOMEM. Once. */
+int64_t stored_take_away(struct pile *stored, uint8_t *wanted);
+
+/* ---- mongo_foreign.c ---- */
+
+/* FOREIGN: what another version wrote of this batch stays; job->wanted names the rest. */
+enum db_result foreign_read(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
+			    struct db_problem *problem);
 
 /* ---- mongo_bucket.c ---- */
 
