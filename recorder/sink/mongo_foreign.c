@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A batch that another version of this program began, in a way that this one does not know: another mode, encoder or form of
- * buckets. What is there under its number stays: buckets and documents are read, and their packets taken away from the
- * batch's own. Only the rest is written, as documents with this version in their ids; an earlier try may have
+ * A batch that another version of this program began, in a way that this one does not know: another mode, encoder or
+ * form of buckets. What is there under its number stays: buckets and documents are read, and their packets taken away
+ * from the batch's own. Only the rest is written, as documents with this version in their ids; an earlier try may have
  * written some of these already, they are known by their positions. The ledger entry is over all of it.
  */
 #include <errno.h>
@@ -80,7 +80,8 @@ static enum db_result announce(struct mongo *m, const struct sink_job *job, stru
 	enum db_result result;
 
 	name_batch(batch, name);
-	snprintf(text, sizeof(text), "%s was sent by another version: what is there stays, the rest becomes documents", name);
+	snprintf(text, sizeof(text), "%s was sent by another version: what is there stays, the rest becomes documents",
+		 name);
 	event_document(&event, batch->source->capture, batch->last_boot, batch_wall(batch, batch->last_boot),
 		       "recipe-unknown", batch->source->sensor, batch->source->iface, text, NULL);
 	result = days_need(m->days, client, batch->day, problem);
@@ -130,7 +131,8 @@ static void say(const struct foreign *f, const struct read_walk *walk)
 	log_info("%s: another version wrote %llu of its packets; %u are documents of this one", name,
 		 (unsigned long long)(batch->nrecords - f->job->nwanted), f->job->nwanted);
 	if (f->unreadable || walk->damaged)
-		log_error("%s: %u packets and %u buckets that are there are not known to be its own: some may be there twice",
+		log_error("%s: %u packets and %u buckets that are there are not known to be its own: some may be there "
+			  "twice",
 			  name, f->unreadable, walk->damaged);
 }
 
@@ -154,8 +156,8 @@ enum db_result foreign_read(struct mongo *m, struct sink_job *job, struct db_cli
 	struct read_walk walk = {.bucket = note_bucket};
 	struct bucket_form form = job_form(job);
 	struct db_peer peer;
-	enum db_result result = f.stored ? announce(m, job, client, problem)
-					 : db_problem_set(problem, DB_LATER, "out of memory");
+	enum db_result result =
+		f.stored ? announce(m, job, client, problem) : db_problem_set(problem, DB_LATER, "out of memory");
 
 	if (result == DB_OK)
 		result = db_peer(client, &peer, problem);

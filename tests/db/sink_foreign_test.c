@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sink/mongo_foreign.c on a real server: what another version wrote stays, the rest is written once, the ledger names all. */
+/* sink/mongo_foreign.c on a real server: what another version wrote stays, the rest is written once, the ledger names
+ * all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -120,7 +121,8 @@ static uint32_t not_once(const struct batch *batch, int64_t *documents)
 
 	memset(&t, 0, sizeof(t));
 	t.batch = batch;
-	assert_int_equal(read_ledger_entry(world.db, batch->source->capture, 1, MADE_DAY, &entry, &found, &problem), DB_OK);
+	assert_int_equal(read_ledger_entry(world.db, batch->source->capture, 1, MADE_DAY, &entry, &found, &problem),
+			 DB_OK);
 	assert_true(found);
 	assert_true(bson_iter_init_find(&it, &entry, "packets"));
 	assert_int_equal(bson_iter_as_int64(&it), ALL);
@@ -202,15 +204,16 @@ static void twins_and_an_earlier_try(void **state)
 	(void)state;
 	make_foreign(&made, 6);
 	((struct rec_head *)(uintptr_t)made.batch.records[11])->time = made.batch.records[10]->time;
-	memcpy((uint8_t *)(uintptr_t)record_bytes(made.batch.records[11]), record_bytes(made.batch.records[10]), MADE_FRAME);
+	memcpy((uint8_t *)(uintptr_t)record_bytes(made.batch.records[11]), record_bytes(made.batch.records[10]),
+	       MADE_FRAME);
 	canonical_digest(&made.batch);
 	struct command_buffer command = {0};
 	uint8_t wanted[ALL] = {0};
 	uint32_t next;
 	bson_t insert;
 	wanted[11] = 1;
-	assert_int_equal(document_command(&command, "packets_20260131", &made.batch, world.ends, 0, ALL, wanted, 1 << 20,
-					  DB_MAX_TIME_MS, &next),
+	assert_int_equal(document_command(&command, "packets_20260131", &made.batch, world.ends, 0, ALL, wanted,
+					  1 << 20, DB_MAX_TIME_MS, &next),
 			 1);
 	assert_true(bson_init_static(&insert, command.data, command.len));
 	assert_int_equal(db_run(world.db, NULL, &insert, NULL, &problem), DB_OK);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * recipe - counts the recipes in a pinned journal, of batches that may have been sent; or makes them those of another version of
- * the recorder, while no process has it open.
+ * recipe - counts the recipes in a pinned journal, of batches that may have been sent; or makes them those of another
+ * version of the recorder, while no process has it open.
  *
  * usage: recipe JOURNAL [MODE VERSION]     prints how many there are
  */
