@@ -124,8 +124,13 @@ static bool give_bucket(void *arg, const bson_t *bucket)
 {
 	struct walker *w = arg;
 	const char *damage = "out of memory";
-	int status = bucket_read(bucket, give_measurement, w, &damage);
+	int status;
 
+	if (w->walk->bucket && !w->walk->bucket(w->arg, bucket)) {
+		w->walk->stopped = true;
+		return false;
+	}
+	status = bucket_read(bucket, give_measurement, w, &damage);
 	w->walk->buckets++;
 	w->group++;
 	if (status < 0 && !w->walk->stopped) {

@@ -17,14 +17,15 @@
 enum db_result read_bucket_raw(struct db_client *client, const char *collection, const uint8_t id[BUCKET_ID_LEN],
 			       bool raw, bson_t *bucket, bool *found, struct db_problem *problem);
 
-/* What a walk over a batch's packets met. All zero to begin with. */
+/* What a walk over a batch's packets met. All zero to begin with, but `bucket`. */
 struct read_walk {
 	uint64_t packets;   /* given to `each`, buckets' and documents' */
 	uint32_t buckets;   /* that were there */
 	uint32_t missing;   /* that the ledger entry names and the database has not */
 	uint32_t damaged;   /* that were there and could not be read: some of their packets may have been given */
 	const char *damage; /* what was wrong with the last of these; a constant */
-	bool stopped;	    /* by `each` */
+	bool stopped;	    /* by `each` or `bucket` */
+	read_document *bucket; /* may be set: gets every bucket as it is stored, before its packets; same `arg` */
 };
 
 /*

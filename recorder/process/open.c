@@ -46,8 +46,7 @@ static bool must_close(const struct flight *flight)
 	struct sink_storage storage;
 
 	if (lane->drainer->state != DRAINER_RECORDING || lane_quarter(lane) ||
-	    memcmp(&pairs[npairs - 1], &batch->pair, sizeof(batch->pair)) ||
-	    span_left(batch, clock_boot_ns()) <= 0)
+	    memcmp(&pairs[npairs - 1], &batch->pair, sizeof(batch->pair)))
 		return true;
 	lane_storage(lane, batch->day, &storage);
 	return storage.mode != batch->mode || storage.span_s != batch->span_s || storage.form != batch->form ||
@@ -112,24 +111,35 @@ static bool grow(struct flight *flight, bool close)
 	return true;
 }
 
+enum open_step open_decide(const struct open_view *view, uint64_t *due)
+{
+	uint64_t again = view->sent + REPLACE_NS, end = view->now + (view->left > 0 ? (uint64_t)view->left : 0);
+
+	*due = view->pending && again < end ? again : end;
+	if (view->close || view->left <= 0)
+		return OPEN_CLOSES;
+	if (view->pending >= (uint64_t)(BUCKET_PACKETS - view->records) * RECORD_TYPICAL)
+		return OPEN_GROWS;
+	return view->pending && view->now >= again ? OPEN_GROWS : OPEN_WAITS;
+}
+
 uint64_t open_look(struct flight *flight, uint64_t now)
 {
 	struct lane *lane = flight->lane;
 	const struct batch *batch = flight->batch;
-	uint64_t oldest, pending, due = flight->sent + REPLACE_NS;
-	int64_t left = span_left(batch, now);
-	bool close;
+	struct open_view view = {.now = now, .sent = flight->sent, .records = batch->nrecords};
+	uint64_t oldest, due;
+	enum open_step step;
 
 	if (flight->state != FLIGHT_OPEN)
 		return UINT64_MAX; /* its landing ticks again */
-	close = must_close(flight);
-	pending = cut_pending(lane->rings, lane->nrings, &oldest);
-	if (!close && pending < (BUCKET_PACKETS - batch->nrecords) * RECORD_TYPICAL && (!pending || now < due)) {
-		uint64_t end = now + (left > 0 ? (uint64_t)left : 0);
-
-		return pending && due < end ? due : end;
-	}
-	return grow(flight, close) ? UINT64_MAX : now + NS_PER_SEC / 10;
+	view.left = span_left(batch, now);
+	view.close = must_close(flight);
+	view.pending = cut_pending(lane->rings, lane->nrings, &oldest);
+	step = open_decide(&view, &due);
+	if (step == OPEN_WAITS)
+		return due;
+	return grow(flight, step == OPEN_CLOSES) ? UINT64_MAX : now + NS_PER_SEC / 10;
 }
 
 void open_acknowledged(struct flight *flight)

@@ -36,6 +36,17 @@ void lane_settle_prefix(struct lane *lane);
 bool open_fits(const struct lane *lane, const struct batch *batch, const struct sink_storage *storage);
 /* The open batch of the lane, which is its last; NULL: none, so that the next may be cut. */
 struct flight *open_of(const struct lane *lane);
+/* What an acknowledged open batch is to do. Pure: the clock and the rings are the caller's. */
+enum open_step { OPEN_WAITS, OPEN_GROWS, OPEN_CLOSES };
+struct open_view {
+	uint64_t now, sent; /* boot ns; sent: its newest revision was cut */
+	int64_t left;	    /* ns until its span ends */
+	uint64_t pending;   /* bytes that are not cut */
+	uint32_t records;   /* that it holds, fewer than BUCKET_PACKETS */
+	bool close;	    /* its end, for other reasons than these */
+};
+/* *due: boot time of the next look where it waits. */
+enum open_step open_decide(const struct open_view *view, uint64_t *due);
 /* Lets the open batch grow or close if it is time. Boot time of the next look, UINT64_MAX where none is needed. */
 uint64_t open_look(struct flight *flight, uint64_t now);
 /* The sink has this revision. */

@@ -1,14 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the former process left in the journal. Its recipes are formed again: the rings still hold their records, because the
- * indexes have not moved. Of an open batch the largest revision is sent once more, closed.
+ * indexes have not moved. Of an open batch the largest revision is sent once more, closed. A recipe of a version that this
+ * program does not know is no reason to stop: what that one wrote is read, and the sink adds what is not there.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "recorder/core/log.h"
+#include "recorder/encode/document.h"
 #include "recorder/process/pipeline_internal.h"
+
+#define BUCKETS_VERSION 2u /* the first that made buckets */
+
+/* Forming its batch again gives what its maker sent. */
+static bool recipe_known(const struct journal_recipe *r)
+{
+	if (r->mode == JOURNAL_DOCUMENTS)
+		return r->version && r->version <= ENCODE_VERSION;
+	return r->mode == JOURNAL_BUCKETS && r->version >= BUCKETS_VERSION && r->version <= ENCODE_VERSION &&
+	       (r->form == 2 || r->form == 3);
+}
 
 static void as_recipe_says(struct batch *batch, const struct journal_recipe *r)
 {
@@ -20,6 +33,11 @@ static void as_recipe_says(struct batch *batch, const struct journal_recipe *r)
 	batch->raw = r->flags & JOURNAL_RAW;
 	batch->salt = (uint8_t)journal_salt(r);
 	batch->attempted = 1;
+	batch->foreign = !recipe_known(r);
+	if (batch->foreign) { /* named in the ledger as buckets and documents: either may be there */
+		batch->mode = JOURNAL_BUCKETS;
+		batch->version = ENCODE_VERSION;
+	}
 	memcpy(batch->digest, r->digest, DIGEST_LEN);
 	memcpy(batch->previous, r->previous, DIGEST_LEN);
 }
@@ -47,6 +65,9 @@ static bool take_over_one(struct lane *lane, const struct journal_left *left)
 		return true;
 	}
 	as_recipe_says(batch, r);
+	if (batch->foreign)
+		log_warn("%s: batch %llu was sent in a way that this program does not know (mode %u, version %u, form %u)",
+			 lane->info.iface, (unsigned long long)r->number, r->mode, r->version, r->form);
 	memcpy(lane->chain, r->digest, DIGEST_LEN);
 	flight = flight_new(lane, batch);
 	if (!flight) {

@@ -67,6 +67,11 @@ static enum db_result begin_again(struct mongo *m, struct sink_job *job, struct 
 	int error = 0;
 
 	job->has_peer = false;
+	if (job->batch->foreign) {
+		job->state = FOREIGN;
+		drop_commands(m, job);
+		return DB_OK;
+	}
 	job->state = !job_is_buckets(job) ? READ : job->mixed ? MIXED : SEND;
 	for (uint32_t k = 0; k < job->nbuckets; k++)
 		if (job->buckets[k].part) { /* the smaller version may be gone too */
@@ -215,9 +220,11 @@ static enum db_result advance(struct mongo *m, struct sink_job *job, struct db_c
 	case WAIT: {
 		enum db_result result = late_wait(m, &job->late, again, problem);
 		if (result == DB_OK)
-			job->state = READ;
+			job->state = job->batch->foreign && !job->compared ? FOREIGN : READ;
 		return result;
 	}
+	case FOREIGN:
+		return foreign_read(m, job, client, report, problem);
 	case READ:
 		return documents_read(m, job, client, report, problem);
 	case VERIFY:
@@ -239,7 +246,7 @@ static void begin(struct mongo *m, struct sink_job *job)
 {
 	if (!job->batch->attempted || job->batch->there)
 		return;
-	if (job_is_buckets(job)) {
+	if (job_is_buckets(job) && !job->batch->foreign) {
 		job->state = LOOK;
 		return;
 	}
@@ -334,7 +341,9 @@ static int mongo_encode(struct sink *sink, struct batch *batch, struct sink_job 
 	job->batch = batch;
 	job->ends = m->ends;
 	job->state = SEND;
-	if (job_is_buckets(job))
+	if (batch->foreign) /* nothing is known to be missing yet */
+		error = 0;
+	else if (job_is_buckets(job))
 		error = batch->there ? only_bucket(job) : make_buckets(m, job);
 	else if (!batch->attempted) /* else it is read back first, and most likely there */
 		error = make_documents(m, job, NULL);

@@ -443,6 +443,6 @@ bool bucket_ledger(const struct sink_job *job, bson_t *entry)
 		if (job->buckets[k].fate == FATE_THERE || job->buckets[k].part)
 			memcpy(ids + n++ * BUCKET_ID_LEN, job->buckets[k].id, BUCKET_ID_LEN);
 	if (ids)
-		ledger_buckets(entry, ids, n, job->nwanted);
+		ledger_buckets(entry, ids, n, job->nwanted + job->others);
 	return ids;
 }

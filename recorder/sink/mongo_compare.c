@@ -121,6 +121,67 @@ static size_t take_away(struct pile *ours, const struct pile *stored)
 	return common;
 }
 
+struct pile *stored_new(const struct batch *batch)
+{
+	struct pile *stored = calloc(1, sizeof(*stored));
+
+	if (stored)
+		stored->batch = batch;
+	return stored;
+}
+
+void stored_free(struct pile *stored)
+{
+	if (stored)
+		pile_free(stored);
+	free(stored);
+}
+
+bool stored_add(struct pile *stored, const bson_t *document)
+{
+	return pile_document(stored, 0, document);
+}
+
+bool stored_no_memory(const struct pile *stored)
+{
+	return stored->no_memory;
+}
+
+size_t stored_count(const struct pile *stored)
+{
+	return stored->count;
+}
+
+/* Sorted. The bytes may have moved while the pile grew: so they are found only now. */
+static void pile_sort(struct pile *stored)
+{
+	for (size_t i = 0; i < stored->count; i++)
+		stored->records[i].canonical.bytes = stored->bytes + i * REC_CAP_MAX;
+	if (stored->count)
+		qsort(stored->records, stored->count, sizeof(*stored->records), compare_records);
+}
+
+int64_t stored_take_away(struct pile *stored, uint8_t *wanted)
+{
+	const struct batch *batch = stored->batch;
+	struct pile ours = {.records = malloc((batch->nrecords + 1) * sizeof(*ours.records))};
+	int64_t common;
+
+	if (!ours.records)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < batch->nrecords; i++)
+		if (wanted[i])
+			ours.records[ours.count++] = (struct record){canonical_from(batch, batch->records[i]), i};
+	memset(wanted, 0, batch->nrecords);
+	qsort(ours.records, ours.count, sizeof(*ours.records), compare_records);
+	pile_sort(stored);
+	common = (int64_t)take_away(&ours, stored);
+	for (size_t i = 0; i < ours.count; i++)
+		wanted[ours.records[i].position] = 1;
+	pile_free(&ours);
+	return common;
+}
+
 int overlap_of(struct mongo *m, const struct sink_job *job, uint32_t bucket, const bson_t *document, struct overlap *o)
 {
 	struct pile stored = {.batch = job->batch}, ours = {0};
@@ -133,13 +194,11 @@ int overlap_of(struct mongo *m, const struct sink_job *job, uint32_t bucket, con
 		else if (error && error != -ENOMEM)
 			error = -EBADMSG;
 	}
-	for (size_t i = 0; i < stored.count; i++)
-		stored.records[i].canonical.bytes = stored.bytes + i * REC_CAP_MAX;
 	if (!error) {
 		o->ours = ours.count;
 		o->stored = stored.count;
 		qsort(ours.records, ours.count, sizeof(*ours.records), compare_records);
-		qsort(stored.records, stored.count, sizeof(*stored.records), compare_records);
+		pile_sort(&stored);
 		o->common = take_away(&ours, &stored);
 		o->rest = malloc((ours.count + 1) * sizeof(*o->rest));
 		error = o->rest ? 0 : -ENOMEM;

@@ -8,6 +8,7 @@
  *   mongo_bucket.c   what the server says of buckets, and what follows from it
  *   mongo_mixed.c    a former process cut the batch in another way
  *   mongo_compare.c  a stored bucket beside the batch's own records
+ *   mongo_foreign.c  a batch that another version of this program began
  *   mongo_small.c    small documents: upserts, one or many at once
  *   mongo_late.c     commands without an answer, and answers that are not believed yet
  */
@@ -79,6 +80,7 @@ enum state {
 	MIXED,	/* they are: all buckets are read, the rest becomes documents */
 	SEND,	/* commands[next..] are to be sent, and what became of them looked at */
 	WAIT,	/* for the late one */
+	FOREIGN, /* of a batch of another version: what is there? */
 	READ,	/* which of the documents are there? */
 	VERIFY, /* does the majority have them? */
 	LEDGER,
@@ -139,6 +141,8 @@ struct sink_job {
 	bool mixed;	/* some of the buckets that are there were cut in another way (mongo_mixed.c) */
 	unsigned smaller; /* times that an update found a smaller version, and did not replace it */
 	bool inherited; /* attempted: what an earlier process may have sent was waited for */
+	bool compared;	/* foreign: buckets (only those that are there), wanted and others are known */
+	uint32_t others; /* foreign: plain documents of other versions that are there */
 };
 
 static inline bool job_is_buckets(const struct sink_job *job)
@@ -207,6 +211,23 @@ enum db_result mixed_look(struct sink_job *job, struct db_client *client, struct
 /* MIXED: what is not in one of its buckets is wanted as documents. */
 enum db_result mixed_read(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
 			  struct db_problem *problem);
+
+/* Stored packets one by one, to be held against the batch's records. */
+struct pile;
+struct pile *stored_new(const struct batch *batch);
+void stored_free(struct pile *stored);
+/* False: it cannot be read as a packet of this interface. */
+bool stored_add(struct pile *stored, const bson_t *document);
+bool stored_no_memory(const struct pile *stored);
+size_t stored_count(const struct pile *stored);
+/* Clears wanted[i] of as many records as are stored, as multisets of canonical records; how many these are, or -ENOMEM. Once. */
+int64_t stored_take_away(struct pile *stored, uint8_t *wanted);
+
+/* ---- mongo_foreign.c ---- */
+
+/* FOREIGN: what another version wrote of this batch stays; job->wanted names the rest. */
+enum db_result foreign_read(struct mongo *m, struct sink_job *job, struct db_client *client, struct sink_report *report,
+			    struct db_problem *problem);
 
 /* ---- mongo_bucket.c ---- */
 

@@ -55,6 +55,7 @@ struct batch {
 	bool open;		/* a revision of an open bucket: no ledger entry yet, a larger one follows */
 	bool there;		/* exactly these records were acknowledged as an open revision: only the ledger entry is missing */
 	int attempted;          /* 1: may have been sent before: read back before inserting */
+	bool foreign;		/* it was sent in a way that this program does not know: what is there is compared, the rest becomes documents */
 	struct clock_pair pair;
 
 	struct batch_range *ranges;
