@@ -39,23 +39,28 @@ def message(connection):
     return head, receive(connection, struct.unpack_from("<i", head)[0] - 16)
 
 
-def run(data, at, end):
-    """The documents that stand one behind the other there."""
+def steps(data, at, end, keys):
+    """Where documents stand: one behind the other, or with their keys in an array."""
     while at < end:
-        size = struct.unpack_from("<i", data, at)[0]
-        yield RawBSONDocument(bytes(data[at:at + size]))
-        at += size
+        if keys:
+            at = data.index(0, at + 1) + 1
+        yield at
+        at += struct.unpack_from("<i", data, at)[0]
 
 
-def parts(body):
-    """A command as one document, and its documents or updates, wherever they are: in it, or in a section of their own."""
+def parts(body, name):
+    """Where a command's documents or updates begin, in an array of it or in a section of their own."""
     size = struct.unpack_from("<i", body, 5)[0]
-    command = RawBSONDocument(bytes(body[5:5 + size]))
-    at, many = 5 + size, None
-    if at < len(body) and body[at] == 1:
-        length = struct.unpack_from("<i", body, at + 1)[0]
-        many = run(body, body.index(0, at + 5) + 1, at + 1 + length)
-    return command, many
+    key = body.find(b"\x04" + name + b"\0", 5, 5 + size)
+    if key >= 0:
+        at = key + len(name) + 2
+        return steps(body, at + 4, at + struct.unpack_from("<i", body, at)[0] - 1, True)
+    at = 5 + size
+    return steps(body, body.index(0, at + 5) + 1, at + 1 + struct.unpack_from("<i", body, at + 1)[0], False)
+
+
+def document(body, at):
+    return RawBSONDocument(bytes(body[at:at + struct.unpack_from("<i", body, at)[0]]))
 
 
 def wanted(body):
@@ -66,30 +71,23 @@ def wanted(body):
     return bytes(body[10:16]).decode() if body.startswith(b"packets_", at) else None
 
 
-def count_of(document):
-    """Packets in what is inserted."""
-    control = document.get("control")
-    return control["count"] if control else 1
-
-
 def written(body):
     """(packets, documents) of a command that writes packets; None for anything else."""
     verb = wanted(body)
     if not verb:
         return None
-    command, many = parts(body)
     packets = documents = 0
-    for one in many if many is not None else command["documents" if verb == "insert" else "updates"]:
+    for at in parts(body, b"documents" if verb == "insert" else b"updates"):
         documents += 1
-        bucket = one["u"] if verb == "update" else one
-        count = count_of(bucket)
-        if verb == "update" or "control" in bucket:
-            with lock:  # a bucket that is replaced by its larger self is not counted twice
-                identity = bytes(bucket["_id"].binary)
-                packets += count - held.get(identity, 0)
-                held[identity] = count
-        else:
-            packets += count
+        if verb == "insert" and body[at + 4] != 7:  # a bucket's _id is an ObjectId, a packet's is not; it stands first
+            packets += 1
+            continue
+        bucket = document(body, at)
+        bucket = bucket["u"] if verb == "update" else bucket
+        identity, count = bucket["_id"].binary, bucket["control"]["count"]
+        with lock:  # replaced by its larger self it is not counted twice
+            packets += count - held.get(identity, 0)
+            held[identity] = count
     return packets, documents
 
 
