@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""A database that costs nothing: hands everything on to a server, but answers packets' inserts itself, at once.
+"""A database that costs nothing: hands everything on to a server, but answers itself, at once, whatever writes packets: documents,
+finished buckets, and the replacing of open ones. What is read of them (the probe, and what was sent before) the server answers.
 
-usage: swallow.py URI SOCKET REPORT     URI and SOCKET are Unix sockets; REPORT gets {packets, first, last}
+usage: swallow.py URI SOCKET REPORT     URI and SOCKET are Unix sockets; REPORT gets {packets, documents, first, last}
 """
 import json
 import os
@@ -13,9 +14,11 @@ import time
 import urllib.parse
 
 import bson
+from bson.raw_bson import RawBSONDocument
 
 OP_MSG = 2013
-report = {"packets": 0, "first": 0.0, "last": 0.0}
+report = {"packets": 0, "documents": 0, "first": 0.0, "last": 0.0}
+held = {}  # packets of a bucket, by its _id
 lock = threading.Lock()
 
 
@@ -36,34 +39,56 @@ def message(connection):
     return head, receive(connection, struct.unpack_from("<i", head)[0] - 16)
 
 
-def documents(data, at, end):
-    """How many documents a run (or, with their keys, an array) of them holds."""
-    count = 0
-    while at < end - 1:
-        if data[at] == 3:  # an array's element: type, key, document
+def steps(data, at, end, keys):
+    """Where documents stand: one behind the other, or with their keys in an array."""
+    while at < end:
+        if keys:
             at = data.index(0, at + 1) + 1
+        yield at
         at += struct.unpack_from("<i", data, at)[0]
-        count += 1
-    return count
 
 
-def inserted(body):
-    """Number of packets in an insert of packets; None for anything else."""
-    if body[4] != 0 or body[9:17] != b"\x02insert\0" or body[21:29] != b"packets_":
-        return None
+def parts(body, name):
+    """Where a command's documents or updates begin, in an array of it or in a section of their own."""
     size = struct.unpack_from("<i", body, 5)[0]
-    key = body.find(b"\x04documents\0", 5, 5 + size)
+    key = body.find(b"\x04" + name + b"\0", 5, 5 + size)
     if key >= 0:
-        at = key + 11
-        return documents(body, at + 4, at + struct.unpack_from("<i", body, at)[0])
+        at = key + len(name) + 2
+        return steps(body, at + 4, at + struct.unpack_from("<i", body, at)[0] - 1, True)
     at = 5 + size
-    length = struct.unpack_from("<i", body, at + 1)[0]
-    start = body.index(0, at + 5) + 1
-    count, end = 0, at + 1 + length
-    while start < end:
-        start += struct.unpack_from("<i", body, start)[0]
-        count += 1
-    return count
+    return steps(body, body.index(0, at + 5) + 1, at + 1 + struct.unpack_from("<i", body, at + 1)[0], False)
+
+
+def document(body, at):
+    return RawBSONDocument(bytes(body[at:at + struct.unpack_from("<i", body, at)[0]]))
+
+
+def wanted(body):
+    """Whether it writes packets: as documents, or as buckets by rawData or by system.buckets. The verb, else None."""
+    if body[4] != 0 or body[9:17] not in (b"\x02insert\0", b"\x02update\0"):
+        return None
+    at = 21 + len(b"system.buckets.") * body.startswith(b"system.buckets.", 21)
+    return bytes(body[10:16]).decode() if body.startswith(b"packets_", at) else None
+
+
+def written(body):
+    """(packets, documents) of a command that writes packets; None for anything else."""
+    verb = wanted(body)
+    if not verb:
+        return None
+    packets = documents = 0
+    for at in parts(body, b"documents" if verb == "insert" else b"updates"):
+        documents += 1
+        if verb == "insert" and body[at + 4] != 7:  # a bucket's _id is an ObjectId, a packet's is not; it stands first
+            packets += 1
+            continue
+        bucket = document(body, at)
+        bucket = bucket["u"] if verb == "update" else bucket
+        identity, count = bucket["_id"].binary, bucket["control"]["count"]
+        with lock:  # replaced by its larger self it is not counted twice
+            packets += count - held.get(identity, 0)
+            held[identity] = count
+    return packets, documents
 
 
 def write_report(path):
@@ -83,8 +108,8 @@ def serve(client, server_path, report_path):
     try:
         while True:
             head, body = message(client)
-            count = inserted(body) if struct.unpack_from("<i", head, 12)[0] == OP_MSG else None
-            if count is None:
+            found = written(body) if struct.unpack_from("<i", head, 12)[0] == OP_MSG else None
+            if found is None:
                 server.sendall(head + body)
                 answer_head, answer = message(server)
                 client.sendall(answer_head + answer)
@@ -93,9 +118,10 @@ def serve(client, server_path, report_path):
                 now = time.monotonic()
                 report["first"] = report["first"] or now
                 report["last"] = now
-                report["packets"] += count
+                report["packets"] += found[0]
+                report["documents"] += found[1]
                 write_report(report_path)
-            client.sendall(reply(head, {"n": count, "ok": 1.0}))
+            client.sendall(reply(head, {"n": found[1], "ok": 1.0}))
     except (EOFError, OSError):
         pass
     finally:
