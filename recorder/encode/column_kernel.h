@@ -183,6 +183,12 @@ static void count_slots(struct scratch *s, uint32_t n)
 	}
 }
 
+/* A number of 33 bits may look like one of 32 that has no highest bit; their widths differ. */
+static inline bool same_number(const struct scratch *s, uint32_t i, uint32_t j)
+{
+	return s->u[i] == s->u[j] && s->bits[i] == s->bits[j];
+}
+
 /* Stretches of 120 equal numbers: each has two whole chunks in it, whose bits are equal. */
 static void find_runs(struct scratch *s, uint32_t from, uint32_t n)
 {
@@ -196,13 +202,13 @@ static void find_runs(struct scratch *s, uint32_t from, uint32_t n)
 		candidates &= candidates - 1;
 		if (at < from) /* the literal's chunk */
 			continue;
-		while (to + LANES <= n && mask8(equal32(load(u + to), all32(u[at]))) == ALL)
+		while (!s->wide && to + LANES <= n && mask8(equal32(load(u + to), all32(u[at]))) == ALL)
 			to += LANES;
-		while (to < n && u[to] == u[at])
+		while (to < n && same_number(s, to, at))
 			to++;
 		if (to < at + 2 * CHUNK)
 			continue;
-		while (at > from && u[at - 1] == u[at])
+		while (at > from && same_number(s, at - 1, at))
 			at--;
 		if (to - at >= COLUMN_RUN)
 			s->runs[s->nruns++] = (struct run){at, to};
