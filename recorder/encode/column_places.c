@@ -39,8 +39,6 @@ void column_literal_number(struct column_writer *c, enum column_type type, int64
 	if (type == COLUMN_DOUBLE)
 		memcpy(&value, &real, sizeof(value));
 	c->w = put64(w, (uint64_t)value);
-	if (type == COLUMN_DOUBLE)
-		c->kind = COLUMN_BLOCKS_SCALE1;
 }
 
 void column_runs(struct column_writer *c, uint32_t k)

@@ -245,8 +245,6 @@ int rest_take(struct rest *rest, const bson_t *bucket, uint32_t *packets)
 		pile_free(&stored);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < stored.count; i++)
-		stored.records[i].canonical.bytes = stored.bytes + i * REC_CAP_MAX;
 	*packets = (uint32_t)stored.count;
 	ours.records = malloc((ours.count + 1) * sizeof(*ours.records));
 	if (!ours.records) {
@@ -254,7 +252,7 @@ int rest_take(struct rest *rest, const bson_t *bucket, uint32_t *packets)
 		return -ENOMEM;
 	}
 	memcpy(ours.records, rest->ours.records, ours.count * sizeof(*ours.records));
-	qsort(stored.records, stored.count, sizeof(*stored.records), compare_records);
+	pile_sort(&stored);
 	if (!error && stored.count)
 		common = take_away(&ours, &stored);
 	if (common && common == stored.count) { /* all of it */

@@ -50,24 +50,13 @@ static uint32_t random_below(uint64_t *state, uint32_t n)
 
 static int set_up(void **state)
 {
-	struct db_problem problem = {0};
 	struct probe_storage storage;
 
 	(void)state;
 	log_set_level(LOG_ERROR);
-	if (world_new(&world))
+	if (world_new_buckets(&world, SPAN_S, &storage))
 		return -1;
-	days_free(world.days);
-	world.days = days_new(world.db, &world.migrations, SPAN_S);
-	bson_t *drop = BCON_NEW("drop", "packets_20260131");
-	db_run(world.db, NULL, drop, NULL, &problem);
-	bson_destroy(drop);
 	sink = world_sink(&world, 300);
-	if (days_prepare(world.days, MADE_DAY, MADE_DAY, &problem) != DB_OK ||
-	    probe_storage(world.db, PROBE_BUCKETS, &storage, &problem) != DB_OK) {
-		fprintf(stderr, "%s\n", problem.text);
-		return -1;
-	}
 	mongo_sink_set_storage(sink, &storage);
 	return 0;
 }

@@ -39,25 +39,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static enum sink_outcome write_all(struct batch *batch, struct sink_report *sum)
-{
-	struct sink_report report;
-	enum sink_outcome outcome;
-	struct sink_job *job;
-
-	memset(sum, 0, sizeof(*sum));
-	assert_int_equal(sink->encode(sink, batch, &job), 0);
-	do {
-		outcome = sink->write(sink, job, &report);
-		sum->inserted += report.inserted;
-		sum->found += report.found;
-		if (outcome == SINK_AGAIN)
-			sleep_ms(20);
-	} while (outcome == SINK_AGAIN);
-	sink->job_free(sink, job);
-	return outcome;
-}
-
 /* As takeover.c makes it of a recipe that it does not know. */
 static void make_foreign(struct made *made, uint8_t id)
 {
@@ -81,7 +62,7 @@ static void written_before(uint8_t id, uint32_t n, uint16_t mode, uint16_t versi
 		made.batch.form = 3; /* version 3 */
 		made.batch.raw = true;
 	}
-	assert_int_equal(write_all(&made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(write_batch(sink, &made.batch, &sum), SINK_SETTLED);
 	assert_int_equal(sum.inserted, n);
 	drop_batch(&made);
 }
@@ -146,7 +127,7 @@ static void take_over(uint8_t id, uint32_t there, int64_t documents)
 
 	make_foreign(&made, id);
 	for (int again = 0; again < 2; again++) {
-		assert_int_equal(write_all(&made.batch, &sum), SINK_SETTLED);
+		assert_int_equal(write_batch(sink, &made.batch, &sum), SINK_SETTLED);
 		assert_int_equal(sum.inserted, again ? 0 : ALL - there);
 		assert_int_equal(not_once(&made.batch, &named), 0);
 		assert_int_equal(named, documents);
@@ -188,7 +169,7 @@ static void without_comparing_they_are_there_twice(void **state)
 	make_foreign(&made, 5);
 	made.batch.foreign = false;
 	made.batch.mode = JOURNAL_DOCUMENTS;
-	assert_int_equal(write_all(&made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(write_batch(sink, &made.batch, &sum), SINK_SETTLED);
 	assert_int_equal(not_once(&made.batch, &documents), 1200);
 	drop_batch(&made);
 }
@@ -218,7 +199,7 @@ static void twins_and_an_earlier_try(void **state)
 	assert_true(bson_init_static(&insert, command.data, command.len));
 	assert_int_equal(db_run(world.db, NULL, &insert, NULL, &problem), DB_OK);
 	command_buffer_free(&command);
-	assert_int_equal(write_all(&made.batch, &sum), SINK_SETTLED);
+	assert_int_equal(write_batch(sink, &made.batch, &sum), SINK_SETTLED);
 	assert_int_equal(sum.inserted, ALL - 1);
 	assert_int_equal(not_once(&made.batch, &documents), 2); /* time 10 twice, time 11 never: as it was made */
 	assert_int_equal(documents, ALL);

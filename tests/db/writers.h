@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "recorder/core/clock.h"
+#include "recorder/db/probe.h"
 #include "recorder/db/read.h"
 #include "recorder/sink/mongo.h"
 #include "tests/db/batches.h"
@@ -51,6 +52,52 @@ static inline struct sink *world_sink(struct world *w, unsigned late_ms)
 {
 	return mongo_sink_new(
 		&(struct mongo_sink_options){.db = w->db, .days = w->days, .ends = w->ends, .late_ms = late_ms});
+}
+
+/*
+ * The same, but that the day's collection has buckets of span_s, and what storage this server is found to take. 0, or -1 with the
+ * reason on stderr.
+ */
+static inline int world_new_buckets(struct world *w, unsigned span_s, struct probe_storage *storage)
+{
+	bson_t *drop = BCON_NEW("drop", "packets_20260131");
+	struct db_problem problem = {0};
+	bool failed = world_new(w);
+
+	if (!failed) {
+		days_free(w->days);
+		w->days = days_new(w->db, &w->migrations, span_s);
+		db_run(w->db, NULL, drop, NULL, &problem);
+		failed = days_prepare(w->days, MADE_DAY, MADE_DAY, &problem) != DB_OK ||
+			 probe_storage(w->db, PROBE_BUCKETS, storage, &problem) != DB_OK;
+		if (failed)
+			fprintf(stderr, "%s\n", problem.text);
+	}
+	bson_destroy(drop);
+	return failed ? -1 : 0;
+}
+
+/* Writes the batch until it is settled, ended, clashed or is to be closed; *sum is what all calls reported. */
+static inline enum sink_outcome write_batch(struct sink *sink, struct batch *batch, struct sink_report *sum)
+{
+	struct sink_report report;
+	enum sink_outcome outcome;
+	struct sink_job *job;
+
+	memset(sum, 0, sizeof(*sum));
+	if (sink->encode(sink, batch, &job))
+		abort();
+	do {
+		outcome = sink->write(sink, job, &report);
+		sum->inserted += report.inserted;
+		sum->found += report.found;
+		sum->close |= report.close;
+		memcpy(sum->problem, report.problem, sizeof(sum->problem));
+		if (outcome == SINK_AGAIN)
+			sleep_ms(20);
+	} while (outcome == SINK_AGAIN && !report.close);
+	sink->job_free(sink, job);
+	return outcome;
 }
 
 /* One thread: batches of capture `id`, numbers 1, 2, 3 ... until told to stop; then those under way are settled. */

@@ -156,20 +156,10 @@ struct difference {
 /* One packet of any values that can be written as bytes, or none. */
 static bool any_record(struct rec_slot *slot, uint64_t *random)
 {
-	unsigned field = (unsigned)(packets_random(random) >> 32) % PKT_FIELDS;
-	uint8_t any[REC_CAP_MAX], bytes[REC_CAP_MAX];
+	uint8_t bytes[REC_CAP_MAX];
 	struct packet p;
-	int length;
+	int length = any_packet_bytes(&p, random, bytes);
 
-	for (unsigned i = 0; i < sizeof(any); i++)
-		any[i] = (uint8_t)(packets_random(random) >> 56);
-	any_packet(&p, random, any, false);
-	any_packet_set(&p, PKT_ETYPE);
-	any_packet_set(&p, PKT_LMAC);
-	any_packet_set(&p, PKT_RMAC);
-	if (fields[field].name)
-		any_packet_set(&p, field);
-	length = packet_rebuild(&p, bytes);
 	if (length < 0)
 		return false;
 	memset(slot, 0, sizeof(*slot));

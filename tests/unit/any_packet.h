@@ -142,6 +142,28 @@ static inline const char *packets_differ(const struct packet *one, const struct 
 	return one->outer.key.side != other->outer.key.side ? "side" : NULL;
 }
 
+/*
+ * Header bytes of an Ethernet packet of any values, of which one field chosen at random is certainly there; *p is what they
+ * were made of. Their number; negative where the choice names no field, or fields that contradict each other. Its byte fields are not to be
+ * followed afterwards.
+ */
+static inline int any_packet_bytes(struct packet *p, uint64_t *random, uint8_t bytes[REC_CAP_MAX])
+{
+	unsigned field = (unsigned)(packets_random(random) >> 32) % PKT_FIELDS;
+	uint8_t any[REC_CAP_MAX];
+
+	for (unsigned i = 0; i < sizeof(any); i++)
+		any[i] = (uint8_t)(packets_random(random) >> 56);
+	any_packet(p, random, any, false);
+	if (!fields[field].name)
+		return -EINVAL;
+	any_packet_set(p, PKT_ETYPE);
+	any_packet_set(p, PKT_LMAC);
+	any_packet_set(p, PKT_RMAC);
+	any_packet_set(p, field);
+	return packet_rebuild(p, bytes);
+}
+
 /* ---- the document that libbson's own calls give ----------------------------------------------------------------- */
 
 #ifdef BSON_H
