@@ -26,6 +26,10 @@ static uint64_t extended_block(u128 u)
 	uint64_t low = (uint64_t)u;
 	unsigned zeros = low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((uint64_t)(u >> 64));
 
+	unsigned width = u >> 64 ? 128 - (unsigned)__builtin_clzll((uint64_t)(u >> 64)) : 64;
+
+	if (width - zeros > 52 && u >> 64) /* the most value bits of any: most strangers' addresses end here */
+		return 0;
 	for (unsigned i = 0; i < sizeof(extended) / sizeof(*extended); i++) {
 		unsigned most = (1u << extended[i].zero_bits) - 1, z = zeros / extended[i].unit;
 		u128 value;
@@ -128,8 +132,10 @@ static void flush(struct texts *x, uint32_t to)
 	x->used = 0;
 }
 
-static void literal(struct texts *x, const struct column_text *t)
+static void literal(struct texts *x, const struct short_text *text)
 {
+	const struct column_text *t = text->t;
+	u128 bytes = turned(text->order);
 	uint8_t *w;
 
 	if (x->s.at < t->at)
@@ -137,8 +143,10 @@ static void literal(struct texts *x, const struct column_text *t)
 	w = column_literal(&x->c, x->type);
 	w = put32(w, t->len + (x->type == COLUMN_STRING));
 	if (x->type == COLUMN_BINARY)
-		*w++ = 0; /* subtype */
-	if (t->len)
+		*w++ = 0;   /* subtype */
+	if (text->numbered) /* 16 bytes at once: the bound leaves room for them */
+		memcpy(w, &bytes, sizeof(bytes));
+	else
 		memcpy(w, t->bytes, t->len);
 	w += t->len;
 	if (x->type == COLUMN_STRING)
@@ -190,8 +198,8 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
 	x.used = 0;
 	while (events[first].len == COLUMN_TEXT_MISSING)
 		first++;
-	literal(&x, &events[first]);
 	x.before = least = most = short_of(type, &events[first]);
+	literal(&x, &x.before);
 	for (uint32_t i = first + 1; i < count; i++) {
 		const struct column_text *t = &events[i];
 		struct short_text now;
@@ -208,7 +216,7 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
 				x.places[x.used++] = (struct column_place){t->at, COLUMN_SLOTS_MOST, 0, 0};
 		} else {
 			if (!difference(&x, &now))
-				literal(&x, t);
+				literal(&x, &now);
 			if (less(type, &now, &least))
 				least = now;
 			else if (less(type, &most, &now))
