@@ -26,6 +26,10 @@ static uint64_t extended_block(u128 u)
 	uint64_t low = (uint64_t)u;
 	unsigned zeros = low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((uint64_t)(u >> 64));
 
+	unsigned width = u >> 64 ? 128 - (unsigned)__builtin_clzll((uint64_t)(u >> 64)) : 64;
+
+	if (width - zeros > 52 && u >> 64) /* the most value bits of any: most strangers' addresses end here */
+		return 0;
 	for (unsigned i = 0; i < sizeof(extended) / sizeof(*extended); i++) {
 		unsigned most = (1u << extended[i].zero_bits) - 1, z = zeros / extended[i].unit;
 		u128 value;
@@ -39,23 +43,49 @@ static uint64_t extended_block(u128 u)
 	return 0;
 }
 
-/* Short strings and binaries as numbers. */
-static u128 number_of(enum column_type type, const struct column_text *t)
+/* Bytes [0, len) of b as a number, by two loads that may overlap: what lies in both is the same. */
+static inline u128 little_endian(const uint8_t *b, uint32_t len)
 {
-	uint64_t low = 0, high = 0;
-	u128 number = 0;
+	uint64_t low, high;
+	uint32_t first, last;
 
-	if (type == COLUMN_BINARY) {
-		memcpy(&number, t->bytes, t->len);
-		return number;
+	if (len > 8) {
+		memcpy(&low, b, 8);
+		memcpy(&high, b + len - 8, 8);
+		return (u128)high << 8 * (len - 8) | low;
 	}
-	if (t->len > 8) {
-		memcpy(&high, t->bytes, 8);
-		memcpy(&low, t->bytes + t->len - 8, 8);
-		return (u128)__builtin_bswap64(high) << 8 * (t->len - 8) | __builtin_bswap64(low);
+	if (len >= 4) {
+		memcpy(&first, b, 4);
+		memcpy(&last, b + len - 4, 4);
+		return (uint64_t)last << 8 * (len - 4) | first;
 	}
-	memcpy((uint8_t *)&low + 8 - t->len, t->bytes, t->len);
-	return __builtin_bswap64(low);
+	return len ? b[0] | (uint32_t)b[len / 2] << 8 * (len / 2) | (uint32_t)b[len - 1] << 8 * (len - 1) : 0;
+}
+
+static inline u128 turned(u128 number)
+{
+	return (u128)__builtin_bswap64((uint64_t)number) << 64 | __builtin_bswap64((uint64_t)(number >> 64));
+}
+
+/* A text and, of a short one, its number and a number whose order is that of its bytes. */
+struct short_text {
+	const struct column_text *t;
+	u128 number, order;
+	bool numbered; /* else both are 0 */
+};
+
+static inline struct short_text short_of(enum column_type type, const struct column_text *t)
+{
+	struct short_text x = {.t = t};
+
+	if (t->len > NUMBER_BYTES || (type == COLUMN_STRING && t->len && !t->bytes[0]))
+		return x;
+	x.numbered = true;
+	x.number = little_endian(t->bytes, t->len);
+	x.order = turned(x.number);
+	if (type == COLUMN_STRING)
+		x.number = t->len ? x.order >> 8 * (NUMBER_BYTES - t->len) : 0;
+	return x;
 }
 
 /* BSON's order: strings by bytes, binaries by length first. */
@@ -70,18 +100,28 @@ static int compare(enum column_type type, const struct column_text *a, const str
 	return order ? order : a->len < b->len ? -1 : a->len > b->len;
 }
 
-static bool equal(const struct column_text *a, const struct column_text *b)
+/* The same by numbers, of two texts that have them. */
+static inline bool less(enum column_type type, const struct short_text *a, const struct short_text *b)
 {
-	return a->len == b->len && (!a->len || memcmp(a->bytes, b->bytes, a->len) == 0);
+	if (!a->numbered || !b->numbered)
+		return compare(type, a->t, b->t) < 0;
+	if (type == COLUMN_BINARY && a->t->len != b->t->len)
+		return a->t->len < b->t->len;
+	return a->order != b->order ? a->order < b->order : a->t->len < b->t->len;
+}
+
+static inline bool equal(const struct short_text *a, const struct short_text *b)
+{
+	if (a->t->len != b->t->len || a->numbered != b->numbered)
+		return false;
+	return a->numbered ? a->number == b->number : memcmp(a->t->bytes, b->t->bytes, a->t->len) == 0;
 }
 
 struct texts {
 	struct column_writer c;
 	struct column_state s;
 	enum column_type type;
-	const struct column_text *before; /* the last one that is there */
-	u128 number;			  /* of it; 0 where it has none */
-	bool numbered;
+	struct short_text before; /* the last one that is there */
 	uint32_t used;
 	struct column_place places[COLUMN_MOST + 1];
 };
@@ -92,13 +132,10 @@ static void flush(struct texts *x, uint32_t to)
 	x->used = 0;
 }
 
-static bool has_number(enum column_type type, const struct column_text *t)
+static void literal(struct texts *x, const struct short_text *text)
 {
-	return t->len <= NUMBER_BYTES && (type == COLUMN_BINARY || !t->len || t->bytes[0]);
-}
-
-static void literal(struct texts *x, const struct column_text *t)
-{
+	const struct column_text *t = text->t;
+	u128 bytes = turned(text->order);
 	uint8_t *w;
 
 	if (x->s.at < t->at)
@@ -106,45 +143,44 @@ static void literal(struct texts *x, const struct column_text *t)
 	w = column_literal(&x->c, x->type);
 	w = put32(w, t->len + (x->type == COLUMN_STRING));
 	if (x->type == COLUMN_BINARY)
-		*w++ = 0; /* subtype */
-	if (t->len)
+		*w++ = 0;   /* subtype */
+	if (text->numbered) /* 16 bytes at once: the bound leaves room for them */
+		memcpy(w, &bytes, sizeof(bytes));
+	else
 		memcpy(w, t->bytes, t->len);
 	w += t->len;
 	if (x->type == COLUMN_STRING)
 		*w++ = 0;
 	x->c.w = w;
 	x->s = (struct column_state){.at = t->at + 1};
-	x->numbered = has_number(x->type, t);
-	x->number = x->numbered ? number_of(x->type, t) : 0;
 	x->used = 0;
 }
 
-/* Text t, which differs from the one before it, as a difference; false: a literal is needed. */
-static bool difference(struct texts *x, const struct column_text *t)
+/* Text `to`, which differs from the one before it, as a difference; false: a literal is needed. */
+static bool difference(struct texts *x, const struct short_text *to)
 {
+	uint32_t at = to->t->at;
 	uint64_t block;
-	u128 number, u;
+	u128 u;
 
-	if (!has_number(x->type, t))
+	if (!to->numbered)
 		return false;
-	number = number_of(x->type, t);
-	if (x->type == COLUMN_BINARY ? t->len != x->before->len : !x->numbered && !number)
+	if (x->type == COLUMN_BINARY ? to->t->len != x->before.t->len : !x->before.numbered && !to->number)
 		return false;
-	u = number - x->number;
+	u = to->number - x->before.number;
 	u = u << 1 ^ -(u >> 127);
 	if (u <= COLUMN_NUMBER_MOST) {
 		x->places[x->used++] =
-			(struct column_place){t->at, column_slots_of[column_bits((uint64_t)u)], 0, (uint64_t)u};
-	} else {
-		block = extended_block(u);
-		if (!block)
-			return false;
-		flush(x, t->at);
-		column_block(&x->c, block);
-		x->s = (struct column_state){.at = t->at + 1, .last = COLUMN_LAST_OTHER};
+			(struct column_place){at, column_slots_of[column_bits((uint64_t)u)], 0, (uint64_t)u};
+		return true;
 	}
-	x->number = number;
-	x->numbered = true;
+	block = extended_block(u);
+	if (!block)
+		return false;
+	if (x->s.at < at)
+		flush(x, at);
+	column_block(&x->c, block);
+	x->s = (struct column_state){.at = at + 1, .last = COLUMN_LAST_OTHER};
 	return true;
 }
 
@@ -152,6 +188,7 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
 		      uint32_t range[2])
 {
 	struct texts x;
+	struct short_text least, most;
 	bool missing = false;
 	uint32_t first = 0;
 
@@ -161,11 +198,11 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
 	x.used = 0;
 	while (events[first].len == COLUMN_TEXT_MISSING)
 		first++;
-	literal(&x, &events[first]);
-	x.before = &events[first];
-	range[0] = range[1] = first;
+	x.before = least = most = short_of(type, &events[first]);
+	literal(&x, &x.before);
 	for (uint32_t i = first + 1; i < count; i++) {
 		const struct column_text *t = &events[i];
+		struct short_text now;
 
 		if (t->len == COLUMN_TEXT_MISSING) {
 			if (!missing)
@@ -173,21 +210,24 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
 			missing = true;
 			continue;
 		}
-		if (equal(t, x.before)) {
+		now = short_of(type, t);
+		if (equal(&now, &x.before)) {
 			if (missing)
 				x.places[x.used++] = (struct column_place){t->at, COLUMN_SLOTS_MOST, 0, 0};
 		} else {
-			if (!difference(&x, t))
-				literal(&x, t);
-			if (compare(type, t, &events[range[0]]) < 0)
-				range[0] = i;
-			if (compare(type, t, &events[range[1]]) > 0)
-				range[1] = i;
+			if (!difference(&x, &now))
+				literal(&x, &now);
+			if (less(type, &now, &least))
+				least = now;
+			else if (less(type, &most, &now))
+				most = now;
 		}
-		x.before = t;
+		x.before = now;
 		missing = false;
 	}
 	flush(&x, n);
+	range[0] = (uint32_t)(least.t - events);
+	range[1] = (uint32_t)(most.t - events);
 	*x.c.w++ = 0;
 	return x.c.w;
 }
