@@ -91,16 +91,17 @@ static void radix(uint64_t *a, uint64_t *spare, uint32_t n, uint64_t differ)
 /* Sorts the n keys whose numbers stand in a, and whose texts are equal before this step. */
 static void sort(const struct flow_maker *m, uint64_t *a, uint64_t *spare, uint32_t n, unsigned step)
 {
+	const uint64_t number = (1ull << SORT_NUMBER) - 1;
 	uint64_t differ = 0;
 
 	for (; step < SORT_STEPS && !differ; step++) {
 		for (uint32_t i = 0; i < n; i++) {
-			uint32_t k = a[i] & 0xffff;
+			uint32_t k = a[i] & number;
 
-			a[i] = (get_be64(m->text[k].bytes + SORT_BYTES * step) & ~0xffffull) | k;
+			a[i] = (get_be64(m->text[k].bytes + SORT_BYTES * step) & ~number) | k;
 			differ |= a[i] ^ a[0];
 		}
-		differ &= ~0xffffull;
+		differ &= ~number;
 	}
 	if (!differ)
 		return;
@@ -109,7 +110,7 @@ static void sort(const struct flow_maker *m, uint64_t *a, uint64_t *spare, uint3
 	else
 		radix(a, spare, n, differ);
 	for (uint32_t i = 0, j; i < n; i = j) {
-		for (j = i + 1; j < n && a[j] >> 16 == a[i] >> 16; j++)
+		for (j = i + 1; j < n && a[j] >> SORT_NUMBER == a[i] >> SORT_NUMBER; j++)
 			;
 		if (j - i > 1)
 			sort(m, a + i, spare + i, j - i, step);
@@ -132,7 +133,7 @@ void flow_order(struct flow_maker *m, uint32_t rows)
 	for (unsigned i = 0; i < 4; i++)
 		sort(m, m->sort + first[i] - family[i], m->spare, family[i], 0);
 	for (uint32_t i = 0; i < m->keys; i++) {
-		uint32_t *start = &m->start[m->sort[i] & 0xffff], count = *start;
+		uint32_t *start = &m->start[m->sort[i] & ((1u << SORT_NUMBER) - 1)], count = *start;
 
 		*start = at;
 		at += count;
