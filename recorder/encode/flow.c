@@ -22,6 +22,8 @@
 
 #define ROWS_MIN 4096u
 #define TABLE_MIN 1024u
+#define ROWS_LARGE 65536u /* more memory than for so many is given back after SMALL_MOST small batches */
+#define SMALL_MOST 16u
 #define AHEAD 8u /* records are fetched so far ahead */
 #define SOME 8u	 /* packets that are decoded before the first of them is looked up */
 
@@ -57,6 +59,21 @@ void flow_maker_free(struct flow_maker *m)
 	free(m->rare);
 	free(m->address);
 	free(m);
+}
+
+/*
+ * Gives memory back that a burst wanted and nobody wants now. Not at once: to have it from the system again costs its
+ * pages anew.
+ */
+static void release_unused(struct flow_maker *m, uint32_t rows)
+{
+	m->small = m->cap > ROWS_LARGE && rows <= m->cap / 4 ? m->small + 1 : 0;
+	if (m->small < SMALL_MOST)
+		return;
+	free(m->memory);
+	free(m->table);
+	m->memory = m->table = NULL;
+	m->cap = m->table_cap = m->keys = m->small = 0;
 }
 
 /* Room for `rows` rows; what was there is lost. */
@@ -386,6 +403,7 @@ int flow_make(struct flow_maker *m, const struct batch *batch, const struct ends
 
 	if (batch->nrecords > FLOW_MOST)
 		return -E2BIG;
+	release_unused(m, batch->nrecords);
 	r = reserve_rows(m, batch->nrecords ? batch->nrecords : 1);
 	if (r == 0)
 		r = reserve_table(m, m->keys);

@@ -20,7 +20,8 @@
 /*
  * Records in a batch, at most; a key's number has 20 bits. A maker's memory is 229 bytes for each row, in powers of 2:
  * for FLOW_MOST of them 60 MB of addresses, of which 72 bytes a row are touched (19 MB) and 153 more for each key; and
- * a table of 8 to 16 bytes for each key. 64 bytes of it are the row. Rare fields are beside.
+ * a table of 8 to 16 bytes for each key. Rare fields are beside. Of a large
+ * batch's memory what is above 65,536 rows is given back when 16 batches one after the other did not need it.
  */
 #define FLOW_MOST 262144u
 #define FLOW_KEY_BITS 20

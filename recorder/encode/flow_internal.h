@@ -29,6 +29,7 @@ struct flow_maker {
 	_Alignas(64) uint32_t seed[16];
 	void *memory; /* all arrays of `cap` members below */
 	uint32_t cap;
+	uint32_t small; /* batches one after the other that needed a quarter of a large `cap`, or less */
 	struct row *row;
 	struct packet_key *key;
 	struct sort_text *text; /* [keys] */

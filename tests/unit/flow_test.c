@@ -603,13 +603,39 @@ static void the_same_again(void **state)
 	free(key);
 }
 
+/* The memory of a large batch is kept for the next ones, and given back when only small ones come. */
+static void memory_is_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct flow flow;
+
+	for (uint32_t i = 0; i < FLOW_MOST; i++)
+		add_udp(f, i, false, false);
+	flow = make(f);
+	assert_int_equal(flow.keys, FLOW_MOST);
+	assert_int_equal(f->maker->cap, FLOW_MOST);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 15; i++) {
+			f->batch.nrecords = 1000;
+			make(f);
+			assert_int_equal(f->maker->cap, FLOW_MOST);
+		}
+		f->batch.nrecords = round < 2 ? FLOW_MOST : 1000;
+		flow = make(f);
+		assert_int_equal(flow.keys, f->batch.nrecords);
+		check_order(f, &flow);
+	}
+	assert_in_range(f->maker->cap, 1000, 4096);
+	assert_in_range(f->maker->table_cap, 2000, 4096);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(frames_by_hand),	     TEST(damaged_frames), TEST(trains),
 		TEST(packets_of_any_values), TEST(captures),	   TEST(many_conversations),
-		TEST(none_one_and_too_many), TEST(the_same_again),
+		TEST(none_one_and_too_many), TEST(the_same_again), TEST(memory_is_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
