@@ -334,9 +334,8 @@ static inline struct glance glance_at(const struct row *r)
 {
 	struct glance s;
 
-	_Static_assert(offsetof(struct row, marks) == offsetof(struct row, key) + 2, "read as one number");
 	memcpy(&s, &r->slow, 24);
-	memcpy(&s.key_marks, &r->key, 4);
+	s.key_marks = r->key_marks;
 	return s;
 }
 

@@ -3,7 +3,7 @@
  * flow.c - records to rows and distinct keys.
  *
  * Keys get their numbers in the order of their first packets, and are sorted by their bytes: nothing that the caller
- * sees depends on the hash, whose seed is random because what is hashed comes from the network. The table holds 16 more
+ * sees depends on the hash, whose seed is random because what is hashed comes from the network. The table holds 11 more
  * bits of the hash beside the number, so nearly always one key is compared for each packet, and its line is the one
  * that is needed.
  */
@@ -22,6 +22,8 @@
 
 #define ROWS_MIN 4096u
 #define TABLE_MIN 1024u
+#define ROWS_LARGE 65536u /* more memory than for so many is given back after SMALL_MOST small batches */
+#define SMALL_MOST 16u
 #define AHEAD 8u /* records are fetched so far ahead */
 #define SOME 8u	 /* packets that are decoded before the first of them is looked up */
 
@@ -57,6 +59,21 @@ void flow_maker_free(struct flow_maker *m)
 	free(m->rare);
 	free(m->address);
 	free(m);
+}
+
+/*
+ * Gives memory back that a burst wanted and nobody wants now. Not at once: to have it from the system again costs its
+ * pages anew.
+ */
+static void release_unused(struct flow_maker *m, uint32_t rows)
+{
+	m->small = m->cap > ROWS_LARGE && rows <= m->cap / 4 ? m->small + 1 : 0;
+	if (m->small < SMALL_MOST)
+		return;
+	free(m->memory);
+	free(m->table);
+	m->memory = m->table = NULL;
+	m->cap = m->table_cap = m->keys = m->small = 0;
 }
 
 /* Room for `rows` rows; what was there is lost. */
@@ -156,11 +173,11 @@ static inline bool same_key(const struct packet_key *a, const struct packet_key 
 	return !(d[0] | d[1]);
 }
 
-/* A place holds the hash's upper 16 bits, made odd, and the number; the index is of the lower bits and the upper ones.
- */
+/* A place holds the hash's upper bits, made odd, and the number; the index is of the lower bits and the upper ones. */
+#define PLACE_KEY ((1u << FLOW_KEY_BITS) - 1)
 static inline uint32_t place_tag(uint32_t hash)
 {
-	return (hash & 0xffff0000u) | 0x10000u;
+	return (hash & ~PLACE_KEY) | 1u << FLOW_KEY_BITS;
 }
 static inline uint32_t place_first(uint32_t hash)
 {
@@ -213,8 +230,8 @@ static inline int find_key(struct flow_maker *m, const struct packet_key *key, c
 		place = m->table[i];
 		if (!place)
 			return add_key(m, key, ends, hash, i);
-		if ((place & 0xffff0000u) == tag && same_key(&m->key[place & 0xffff], key))
-			return (int)(place & 0xffff);
+		if ((place & ~PLACE_KEY) == tag && same_key(&m->key[place & PLACE_KEY], key))
+			return (int)(place & PLACE_KEY);
 	}
 }
 
@@ -246,7 +263,7 @@ SAME(slow.mss, slow.rare, mss, sacks);
 SAME(slow.icmp_type, slow.icmp_code, icmp_type, icmp_code);
 
 /* Members without a set bit are 0 in the packet too, so those that share a place are or-ed. */
-static inline void fill_row(struct row *row, const struct packet *p, int64_t wall, uint16_t key, bool out)
+static inline void fill_row(struct row *row, const struct packet *p, int64_t wall, uint32_t key, bool out)
 {
 	const struct packet_stack *s = &p->outer;
 	const unsigned turn = out ? 0 : 32;
@@ -257,7 +274,7 @@ static inline void fill_row(struct row *row, const struct packet *p, int64_t wal
 	memcpy(&echo, &s->icmp_id, 4);
 	memcpy(&icmp, &s->icmp_type, 2);
 	row->wall = wall;
-	put64((uint8_t *)&row->key, key | (uint64_t)p->marks << 16 | (uint64_t)p->len << 32);
+	put64((uint8_t *)&row->key_marks, key | p->marks << FLOW_KEY_BITS | (uint64_t)p->len << 32);
 	put64((uint8_t *)&row->seq, load64(&s->seq));
 	put64((uint8_t *)&row->ltsval, clocks << turn | clocks >> (-turn & 63));
 	put64((uint8_t *)&row->flags, load64(&s->flags) | echo);
@@ -265,7 +282,7 @@ static inline void fill_row(struct row *row, const struct packet *p, int64_t wal
 	put64((uint8_t *)&row->slow.opts, load64(&s->opts) | (uint64_t)s->frag << 32);
 	put64((uint8_t *)&row->slow.mss, (load64(&s->mss) & UINT64_MAX >> 8) | icmp);
 }
-_Static_assert(offsetof(struct row, marks) == 10 && offsetof(struct row, len) == 12, "key, marks, len are 8 bytes");
+_Static_assert(offsetof(struct row, key_marks) == 8 && offsetof(struct row, len) == 12, "key, marks, len are 8 bytes");
 
 /* A packet between the two stages. */
 struct decoded {
@@ -323,17 +340,17 @@ static inline void decode_some(struct flow_maker *m, struct decoded *d, struct p
 }
 
 /* What only the key tells of a row that flow_fast.h filled. */
-static inline void finish_row(struct row *row, uint16_t key, bool out, bool other)
+static inline void finish_row(struct row *row, uint32_t key, bool out, bool other)
 {
 	const unsigned turn = out ? 0 : 32;
 	uint64_t clocks = load64(&row->ltsval);
 
-	row->key = key;
+	row->key_marks |= key;
 	put64((uint8_t *)&row->ltsval, clocks << turn | clocks >> (-turn & 63));
 	row->slow.has |= (uint64_t)other << PKT_SIDE;
 }
 
-static inline int general_row(struct flow_maker *m, struct packet *p, uint32_t row, int64_t offset, uint16_t k,
+static inline int general_row(struct flow_maker *m, struct packet *p, uint32_t row, int64_t offset, uint32_t k,
 			      bool out)
 {
 	p->has[0] |= (uint64_t)(out ^ p->outer.key.side) << PKT_SIDE;
@@ -362,17 +379,17 @@ static int make_rows(struct flow_maker *m, const struct batch *batch, const stru
 		for (uint32_t i = 0; i < n; i++) {
 			const struct decoded *d = &some[i];
 			const uint32_t row = first + i;
-			int k = d->like != NONE ? m->number[d->like] : find_key(m, &d->key, ends, d->hash);
+			int k = d->like != NONE ? (int)m->number[d->like] : find_key(m, &d->key, ends, d->hash);
 			bool out;
 
 			if (__builtin_expect(k < 0, 0))
 				return k;
 			out = m->out[k];
-			m->number[row] = (uint16_t)k;
+			m->number[row] = (uint32_t)k;
 			m->start[k]++;
 			if (__builtin_expect(!d->general, 1))
-				finish_row(&m->row[row], (uint16_t)k, out, out ^ m->key[k].side);
-			else if (general_row(m, d->general, row, offset, (uint16_t)k, out) < 0)
+				finish_row(&m->row[row], (uint32_t)k, out, out ^ m->key[k].side);
+			else if (general_row(m, d->general, row, offset, (uint32_t)k, out) < 0)
 				return -ENOMEM;
 		}
 	}
@@ -386,6 +403,7 @@ int flow_make(struct flow_maker *m, const struct batch *batch, const struct ends
 
 	if (batch->nrecords > FLOW_MOST)
 		return -E2BIG;
+	release_unused(m, batch->nrecords);
 	r = reserve_rows(m, batch->nrecords ? batch->nrecords : 1);
 	if (r == 0)
 		r = reserve_table(m, m->keys);

@@ -17,12 +17,20 @@
 #include "recorder/packet/fields.h"
 #include "recorder/source/batch.h"
 
-#define FLOW_MOST 65536u /* records in a batch, at most: the key's number has 16 bits */
+/*
+ * Records in a batch, at most; a key's number has 20 bits. A maker's memory is 229 bytes for each row, in powers of 2:
+ * for FLOW_MOST of them 60 MB of addresses, of which 72 bytes a row are touched (19 MB) and 153 more for each key; and
+ * a table of 8 to 16 bytes for each key. Rare fields are beside. Of a large
+ * batch's memory what is above 65,536 rows is given back when 16 batches one after the other did not need it.
+ */
+#define FLOW_MOST 262144u
+#define FLOW_KEY_BITS 20
 
 /*
  * What changes seldom within a conversation stands in `slow`: compared as 24 bytes with the row before it. Which member
- * is meant says `has`: bit PKT_x is set where field x of has[0] is there and its value is in the row or in the key. Fields that are
- * there and not in the row or key are in the list of rare ones, their bits are not set. Members without a set bit are 0.
+ * is meant says `has`: bit PKT_x is set where field x of has[0] is there and its value is in the row or in the key.
+ * Fields that are there and not in the row or key are in the list of rare ones, their bits are not set. Members without
+ * a set bit are 0.
  */
 struct row_slow {
 	uint64_t has;
@@ -44,8 +52,13 @@ struct row_slow {
 
 struct row {
 	int64_t wall; /* ns since 1970: TS, NS */
-	uint16_t key; /* number of its key */
-	uint16_t marks;
+	union {
+		struct {
+			uint32_t key : FLOW_KEY_BITS; /* number of its key */
+			uint32_t marks : 32 - FLOW_KEY_BITS;
+		};
+		uint32_t key_marks; /* both, to be compared at once */
+	};
 	uint32_t len;
 	uint32_t seq, ack;
 	uint32_t ltsval, rtsval; /* by ends, not by who wrote them */
@@ -61,6 +74,7 @@ struct row {
 	struct row_slow slow;
 };
 _Static_assert(sizeof(struct row_slow) == 24 && sizeof(struct row) == 64, "a row is a cache line");
+_Static_assert(FLOW_MOST <= 1u << FLOW_KEY_BITS && REC_MARKS <= 32 - FLOW_KEY_BITS, "a key's number beside the marks");
 
 /* Fields that stand in a row, each in its column of its own. */
 #define ROW_BIT(id) (1ull << PKT_##id)
@@ -92,18 +106,18 @@ struct flow_rare {
 /* An address of a stack that is not the outer one. */
 struct flow_address {
 	uint32_t row;
-	uint8_t family; /* 4, 6 */
+	uint8_t family;	     /* 4, 6 */
 	uint8_t address[16]; /* IPv4: 4 bytes, then zeros */
 };
 
 struct flow {
 	uint32_t rows, keys, rares, addresses;
-	struct row *row;	      /* [rows], by position in the batch (canonical order) */
-	const uint32_t *order;	      /* [rows]: positions in flow order; rows of one key are a run */
-	const struct packet_key *key; /* [keys], each 64-byte aligned */
-	const uint8_t *out;	      /* [keys]: 1: the source is the local end */
-	const struct flow_rare *rare; /* ascending by (row, field) */
-	const uint32_t *first_rare;   /* [rows]: of a row with slow.rare: number of its first one in `rare` */
+	struct row *row;		    /* [rows], by position in the batch (canonical order) */
+	const uint32_t *order;		    /* [rows]: positions in flow order; rows of one key are a run */
+	const struct packet_key *key;	    /* [keys], each 64-byte aligned */
+	const uint8_t *out;		    /* [keys]: 1: the source is the local end */
+	const struct flow_rare *rare;	    /* ascending by (row, field) */
+	const uint32_t *first_rare;	    /* [rows]: of a row with slow.rare: number of its first one in `rare` */
 	const struct flow_address *address; /* ascending by row: ends of inner and quoted packets */
 };
 
@@ -113,8 +127,8 @@ struct flow_maker *flow_maker_new(void);
 void flow_maker_free(struct flow_maker *maker);
 
 /*
- * Fills *flow from the batch's records, which are in canonical order; it is the maker's memory, until the next call. 0, -ENOMEM,
- * -E2BIG (more than FLOW_MOST records).
+ * Fills *flow from the batch's records, which are in canonical order; it is the maker's memory, until the next call. 0,
+ * -ENOMEM, -E2BIG (more than FLOW_MOST records).
  */
 int flow_make(struct flow_maker *maker, const struct batch *batch, const struct ends_table *ends, struct flow *flow);
 

@@ -213,7 +213,7 @@ flow_fast_row(struct row *row, struct flow_fast *f, const struct rec_head *h, co
 	if (__builtin_expect(marks != 0, 0))
 		w.has |= ROW_MARKS;
 	row->wall = (int64_t)h->time + offset;
-	row->marks = (uint16_t)marks;
+	row->key_marks = marks << FLOW_KEY_BITS; /* the key is added to it */
 	row->len = h->wire_len;
 	memcpy(&row->seq, &w.seq, 8);
 	memcpy(&row->ltsval, &w.clocks, 8);

@@ -15,29 +15,30 @@ struct flow_texts {
  * A key as a string of bytes whose order is the order of the keys of a family: local end, remote end (4, 16 or, without
  * addresses, 6 bytes each: MACs), protocol, ports, direction; then the rest, so that different keys are never equal.
  */
-#define SORT_BYTES 6u /* compared at once, beside the key's 16-bit number */
-#define SORT_STEPS 10u
+#define SORT_TEXT 60u /* bytes of it, at most; compared 5 or 6 at once, beside the key's number of 24 or 16 bits */
 struct sort_text {
 	uint8_t bytes[64]; /* the last two steps' loads end within */
 };
-_Static_assert(2 * 16 + 26 <= SORT_BYTES * SORT_STEPS && SORT_BYTES * (SORT_STEPS - 1) + 8 <= 64,
+_Static_assert(2 * 16 + 26 <= SORT_TEXT && SORT_TEXT % 5 == 0 && SORT_TEXT % 6 == 0 && SORT_TEXT - 5 + 8 <= 64,
 	       "a key's text is as long as its longest form");
+_Static_assert(FLOW_KEY_BITS <= 24, "a key's number beside 5 bytes");
 
 struct flow_maker {
 	_Alignas(64) uint32_t seed[16];
 	void *memory; /* all arrays of `cap` members below */
 	uint32_t cap;
+	uint32_t small; /* batches one after the other that needed a quarter of a large `cap`, or less */
 	struct row *row;
 	struct packet_key *key;
 	struct sort_text *text; /* [keys] */
-	uint64_t *sort, *spare; /* [keys]: SORT_BYTES bytes of the text, number of the key */
+	uint64_t *sort, *spare; /* [keys]: bytes of the text, number of the key */
 	uint32_t *order, *first_rare;
 	uint32_t *hash;	  /* [keys] */
 	uint32_t *start;  /* [keys]: packets of the key, then where the next of them belongs */
-	uint16_t *number; /* [rows]: row.key once more: the scatter reads nothing else */
+	uint32_t *number; /* [rows]: row.key once more: the scatter reads nothing else */
 	uint8_t *out;
 
-	uint32_t *table; /* open addressing; 0: free, else upper half of the hash, never 0, and the key's number */
+	uint32_t *table; /* open addressing; 0: free, else upper bits of the hash, never 0, and the key's number */
 	uint32_t table_cap, mask;
 	uint32_t keys; /* of this batch; at its begin, of the last one */
 

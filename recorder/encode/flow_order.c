@@ -2,10 +2,10 @@
 /*
  * flow_order.c - the order of the keys, then of the packets.
  *
- * A key's text is sorted SORT_BYTES bytes at a time: these and the key's number are one integer, so that a step moves 8
- * bytes for each key; keys that are equal so far are sorted by the next bytes. A step looks at bits that differ only,
- * and where none differs it is left out. Families are apart from the begin, so that little differs within
- * one: 10.0.0.0/8 has no first byte.
+ * A key's text is sorted 6 bytes at a time, with more than 65,536 keys 5: these and the key's number are one integer,
+ * so that a step moves 8 bytes for each key; keys that are equal so far are sorted by the next bytes. A step looks at
+ * bits that differ only, and where none differs it is left out. Families are apart from the begin, so that little
+ * differs within one: 10.0.0.0/8 has no first byte.
  */
 #include "recorder/encode/flow_internal.h"
 
@@ -88,19 +88,20 @@ static void radix(uint64_t *a, uint64_t *spare, uint32_t n, uint64_t differ)
 		memcpy(a, from, n * sizeof(*a));
 }
 
-/* Sorts the n keys whose numbers stand in a, and whose texts are equal before this step. */
-static void sort(const struct flow_maker *m, uint64_t *a, uint64_t *spare, uint32_t n, unsigned step)
+/* Sorts the n keys whose numbers, of `bits` bits, stand in a, and whose texts are equal before `at`. */
+static void sort(const struct flow_maker *m, uint64_t *a, uint64_t *spare, uint32_t n, unsigned bits, unsigned at)
 {
+	const uint64_t number = (1ull << bits) - 1;
 	uint64_t differ = 0;
 
-	for (; step < SORT_STEPS && !differ; step++) {
+	for (; at < SORT_TEXT && !differ; at += 8 - bits / 8) {
 		for (uint32_t i = 0; i < n; i++) {
-			uint32_t k = a[i] & 0xffff;
+			uint32_t k = a[i] & number;
 
-			a[i] = (get_be64(m->text[k].bytes + SORT_BYTES * step) & ~0xffffull) | k;
+			a[i] = (get_be64(m->text[k].bytes + at) & ~number) | k;
 			differ |= a[i] ^ a[0];
 		}
-		differ &= ~0xffffull;
+		differ &= ~number;
 	}
 	if (!differ)
 		return;
@@ -109,16 +110,17 @@ static void sort(const struct flow_maker *m, uint64_t *a, uint64_t *spare, uint3
 	else
 		radix(a, spare, n, differ);
 	for (uint32_t i = 0, j; i < n; i = j) {
-		for (j = i + 1; j < n && a[j] >> 16 == a[i] >> 16; j++)
+		for (j = i + 1; j < n && a[j] >> bits == a[i] >> bits; j++)
 			;
 		if (j - i > 1)
-			sort(m, a + i, spare + i, j - i, step);
+			sort(m, a + i, spare + i, j - i, bits, at);
 	}
 }
 
 /* A family is 0, 4 or 6. */
 void flow_order(struct flow_maker *m, uint32_t rows)
 {
+	const unsigned bits = m->keys > 65536 ? 24 : 16;
 	uint32_t family[4] = {0}, first[4] = {0}, at = 0;
 
 	for (uint32_t k = 0; k < m->keys; k++)
@@ -130,9 +132,9 @@ void flow_order(struct flow_maker *m, uint32_t rows)
 		m->sort[first[m->key[k].family / 2]++] = k;
 	}
 	for (unsigned i = 0; i < 4; i++)
-		sort(m, m->sort + first[i] - family[i], m->spare, family[i], 0);
+		sort(m, m->sort + first[i] - family[i], m->spare, family[i], bits, 0);
 	for (uint32_t i = 0; i < m->keys; i++) {
-		uint32_t *start = &m->start[m->sort[i] & 0xffff], count = *start;
+		uint32_t *start = &m->start[m->sort[i] & ((1u << bits) - 1)], count = *start;
 
 		*start = at;
 		at += count;

@@ -107,7 +107,7 @@ static double measure(const struct trace *t, uint32_t size, void (*part)(struct 
 
 static void report(const char *name, const struct trace *t, unsigned rounds)
 {
-	static const uint32_t sizes[] = {4096, FLOW_MOST};
+	static const uint32_t sizes[] = {4096, 65536, FLOW_MOST};
 
 	for (unsigned i = 0; i < 2; i++) {
 		double decode = measure(t, sizes[i], part_decode, rounds), order = measure(t, sizes[i], NULL, rounds),

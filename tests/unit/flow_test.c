@@ -499,7 +499,7 @@ static void captures(void **state)
 	assert_true(f->checked > 0);
 }
 
-/* Packet `i` of 65,536 UDP conversations. With one_pair only ports tell them apart. */
+/* Packet `i` of FLOW_MOST UDP conversations. With one_pair only ports tell them apart. */
 static void add_udp(struct fixture *f, uint32_t i, bool one_pair, bool back)
 {
 	static const uint8_t head[] = {2, 0,	0, 0, 0,  2, 2, 0, 0, 0,  0,  1, 8,
@@ -511,7 +511,7 @@ static void add_udp(struct fixture *f, uint32_t i, bool one_pair, bool back)
 	local = b + (back ? 30 : 26);
 	remote = b + (back ? 26 : 30);
 	put_be32(local, 0x0a000001);
-	put_be32(remote, one_pair ? 0x0a000002 : 0x0b000000 + (i << 8 & 0xff0000) + (i & 255));
+	put_be32(remote, one_pair ? 0x0a000002 : 0x0b000000 + (i << 8 & 0xff0000) + (i >> 8 & 0xff00) + (i & 255));
 	put_be16(b + (back ? 36 : 34), one_pair ? (uint16_t)mixed : 53);
 	put_be16(b + (back ? 34 : 36), 53);
 	put_be16(b + 38, 8);
@@ -576,7 +576,7 @@ static void the_same_again(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t *order = calloc(FLOW_MOST, sizeof(*order));
-	uint16_t *key = calloc(FLOW_MOST, sizeof(*key));
+	uint32_t *key = calloc(FLOW_MOST, sizeof(*key));
 	struct flow flow;
 
 	for (uint32_t i = 0; i < FLOW_MOST; i++)
@@ -603,13 +603,39 @@ static void the_same_again(void **state)
 	free(key);
 }
 
+/* The memory of a large batch is kept for the next ones, and given back when only small ones come. */
+static void memory_is_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct flow flow;
+
+	for (uint32_t i = 0; i < FLOW_MOST; i++)
+		add_udp(f, i, false, false);
+	flow = make(f);
+	assert_int_equal(flow.keys, FLOW_MOST);
+	assert_int_equal(f->maker->cap, FLOW_MOST);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 15; i++) {
+			f->batch.nrecords = 1000;
+			make(f);
+			assert_int_equal(f->maker->cap, FLOW_MOST);
+		}
+		f->batch.nrecords = round < 2 ? FLOW_MOST : 1000;
+		flow = make(f);
+		assert_int_equal(flow.keys, f->batch.nrecords);
+		check_order(f, &flow);
+	}
+	assert_in_range(f->maker->cap, 1000, 4096);
+	assert_in_range(f->maker->table_cap, 2000, 4096);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(frames_by_hand),	     TEST(damaged_frames), TEST(trains),
 		TEST(packets_of_any_values), TEST(captures),	   TEST(many_conversations),
-		TEST(none_one_and_too_many), TEST(the_same_again),
+		TEST(none_one_and_too_many), TEST(the_same_again), TEST(memory_is_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
