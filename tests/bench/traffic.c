@@ -218,11 +218,16 @@ void trace_free(struct trace *t)
 
 void traffic_flows(struct trace *t, bool rest)
 {
+	traffic_flows_of(t, rest, LIVE);
+}
+
+void traffic_flows_of(struct trace *t, bool rest, unsigned live)
+{
 	static struct flow flows[LIVE];
 
 	zipf_init(zipf_inside, INSIDE, 1.0);
 	zipf_init(zipf_outside, OUTSIDE, 1.1);
-	for (unsigned i = 0; i < LIVE; i++)
+	for (unsigned i = 0; i < live; i++)
 		flow_new(&flows[i]);
 	while (t->n < PACKETS) {
 		struct flow *f;
@@ -233,7 +238,7 @@ void traffic_flows(struct trace *t, bool rest)
 			traffic_rest(t);
 			continue;
 		}
-		f = &flows[below(LIVE)];
+		f = &flows[below(live)];
 		out = f->fresh ? below(4) != 0 : below(2);
 		ring = (f->port ^ f->service) % 2 + (out ? 2 : 0);
 
