@@ -249,6 +249,7 @@ static int block(struct savefile *f, size_t have, uint32_t *type, uint32_t *leng
 	size_t head = 8;
 	int rc = 1;
 
+	*type = *length = 0;
 	f->packet = f->offset - have;
 	if (!have)
 		rc = savefile_fill(f, 0, 4, "block");

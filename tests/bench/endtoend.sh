@@ -65,6 +65,8 @@ printf 'endtoend.rate %s packets/s for %s s: sent %s, stored %s, found %s, lost 
 printf 'endtoend.acknowledged %s when the generator ended\n' "$acknowledged"
 printf 'endtoend.ring %s bytes used at second 10, %s at the end\n' "$early" "$late"
 printf 'endtoend.cpu recorder %s ns/packet, engine %s ns/packet\n' "$recorder_cpu" "$engine_cpu"
+awk -v r="$recorder_cpu" -v e="$engine_cpu" -v n="$(nproc)" 'BEGIN {
+  printf "endtoend.ceiling %.0f packets/s, if %d cores did nothing but record and store\n", n * 1e9 / (r + e), n }'
 if [[ ! $smoke ]]; then
   at_least 'acknowledged at the end' "$acknowledged" $((sent * 59 / 60)) >&2
   at_most 'ring no fuller than at second 10' "$late" $((early * 3 / 2 + 8000000)) >&2
