@@ -19,16 +19,16 @@ static const struct {
 	{8 | 7 << 4, 4, 4, 52},
 	{8 | 13 << 4, 5, 4, 51},
 };
+#define VALUE_BITS_MOST 52u /* of any of them */
 
 /* A block that holds number u; 0 (no selector) where none does. */
 static uint64_t extended_block(u128 u)
 {
-	uint64_t low = (uint64_t)u;
-	unsigned zeros = low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((uint64_t)(u >> 64));
+	uint64_t low = (uint64_t)u, high = (uint64_t)(u >> 64);
+	unsigned zeros = (unsigned)(low ? __builtin_ctzll(low) : 64 + __builtin_ctzll(high));
 
-	unsigned width = u >> 64 ? 128 - (unsigned)__builtin_clzll((uint64_t)(u >> 64)) : 64;
-
-	if (width - zeros > 52 && u >> 64) /* the most value bits of any: most strangers' addresses end here */
+	/* Most strangers' addresses end here. */
+	if (high && 128 - (unsigned)__builtin_clzll(high) - zeros > VALUE_BITS_MOST)
 		return 0;
 	for (unsigned i = 0; i < sizeof(extended) / sizeof(*extended); i++) {
 		unsigned most = (1u << extended[i].zero_bits) - 1, z = zeros / extended[i].unit;

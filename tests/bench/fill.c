@@ -115,8 +115,7 @@ static void prepare(struct fill *f, uint32_t day)
 	f->prepared = day;
 }
 
-/* How many records from `first` on make one batch, by the recorder's rules; *most of them are there before it closes.
- */
+/* How many records from `first` on make one batch, by the recorder's rules; *most of them are there before it closes. */
 static uint32_t batch_length(const struct fill *f, uint32_t first, const struct sink_storage *storage)
 {
 	const bool buckets = storage->mode == JOURNAL_BUCKETS;
@@ -249,8 +248,7 @@ static void *work(void *arg)
 	uint32_t first;
 
 	for (;;) {
-		struct batch batch = {
-			.source = &f->source, .records = records, .pair = f->pair, .version = ENCODE_VERSION};
+		struct batch batch = {.source = &f->source, .records = records, .pair = f->pair, .version = ENCODE_VERSION};
 
 		if (!take(f, &batch, &first, &storage))
 			break;
@@ -278,8 +276,7 @@ static void put_pcap(struct fill *f)
 {
 	for (uint32_t i = 0; i < f->trace.n; i++) {
 		const struct rec_head *r = f->trace.records[i];
-		uint32_t cap = r->wire_len < SNAPLEN ? r->wire_len : SNAPLEN,
-			 have = r->cap_len < cap ? r->cap_len : cap;
+		uint32_t cap = r->wire_len < SNAPLEN ? r->wire_len : SNAPLEN, have = r->cap_len < cap ? r->cap_len : cap;
 		int64_t wall = wall_of(f, r);
 		uint32_t head[4] = {(uint32_t)(wall / (int64_t)NS_PER_SEC), (uint32_t)(wall % (int64_t)NS_PER_SEC), cap,
 				    r->wire_len};
@@ -303,18 +300,14 @@ static void put_plain(struct fill *f)
 		fail("plain", problem.text);
 	for (uint32_t first = 0; first < f->trace.n; first += DOCUMENTS_MOST) {
 		uint32_t n = f->trace.n - first < DOCUMENTS_MOST ? f->trace.n - first : DOCUMENTS_MOST, next = 0;
-		struct batch batch = {.source = &f->source,
-				      .number = ++f->number,
-				      .version = ENCODE_VERSION,
-				      .records = f->trace.records + first,
-				      .nrecords = n,
-				      .pair = f->pair};
+		struct batch batch = {.source = &f->source, .number = ++f->number, .version = ENCODE_VERSION,
+				      .records = f->trace.records + first, .nrecords = n, .pair = f->pair};
 
 		while (next < n) {
 			bson_t command;
 
-			if (document_command(&buffer, "plain", &batch, f->ends, next, n - next, NULL, 1 << 20,
-					     DB_MAX_TIME_MS, &next) <= 0 ||
+			if (document_command(&buffer, "plain", &batch, f->ends, next, n - next, NULL, 1 << 20, DB_MAX_TIME_MS,
+					     &next) <= 0 ||
 			    !bson_init_static(&command, buffer.data, buffer.len))
 				fail("plain", "cannot be encoded");
 			if (db_command(&client, NULL, &command, NULL, &problem) != DB_OK)
@@ -328,9 +321,8 @@ static void put_plain(struct fill *f)
 
 static void make_plain(struct fill *f)
 {
-	bson_t *command =
-		BCON_NEW("createIndexes", "plain", "indexes", "[", "{", "key", "{", "local", BCON_INT32(1), "}", "name",
-			 "local", "}", "{", "key", "{", "remote", BCON_INT32(1), "}", "name", "remote", "}", "]");
+	bson_t *command = BCON_NEW("createIndexes", "plain", "indexes", "[", "{", "key", "{", "local", BCON_INT32(1), "}", "name",
+				   "local", "}", "{", "key", "{", "remote", BCON_INT32(1), "}", "name", "remote", "}", "]");
 	struct db_problem problem;
 
 	if (db_run(f->db, NULL, command, NULL, &problem) != DB_OK)
@@ -385,8 +377,8 @@ static void open_database(struct fill *f)
 
 	f->ends = ends_table_new(NULL, 0, NULL, 0, NULL, 0);
 	if (!f->ends ||
-	    db_open(&f->db, &(struct db_options){.uri = f->uri, .database = f->database, .clients = f->threads},
-		    &problem) != DB_OK ||
+	    db_open(&f->db, &(struct db_options){.uri = f->uri, .database = f->database, .clients = f->threads}, &problem) !=
+		    DB_OK ||
 	    migrations_load(&f->migrations, NULL, &problem) != DB_OK ||
 	    migrate_run(f->db, &f->migrations, NULL, &report, &problem) != DB_OK ||
 	    probe_storage(f->db, f->wanted, &f->storage, &problem) != DB_OK)
@@ -414,68 +406,33 @@ static void parse(struct fill *f, int argc, char **argv)
 {
 	enum { PACKETS_, RATE, DAY_, STORAGE, SPAN, OPEN, REST, THREADS, PCAP_, PLAIN, WITHOUT_INDEX, LIVE_ };
 	static const struct option options[] = {
-		{"packets", 1, 0, PACKETS_},
-		{"rate", 1, 0, RATE},
-		{"day", 1, 0, DAY_},
-		{"storage", 1, 0, STORAGE},
-		{"span", 1, 0, SPAN},
-		{"open", 0, 0, OPEN},
-		{"rest", 0, 0, REST},
-		{"threads", 1, 0, THREADS},
-		{"pcap", 1, 0, PCAP_},
-		{"plain", 0, 0, PLAIN},
-		{"without-index", 0, 0, WITHOUT_INDEX},
-		{"live", 1, 0, LIVE_},
-		{0},
+		{"packets", 1, 0, PACKETS_}, {"rate", 1, 0, RATE},   {"day", 1, 0, DAY_},	  {"storage", 1, 0, STORAGE},
+		{"span", 1, 0, SPAN},	     {"open", 0, 0, OPEN},   {"rest", 0, 0, REST},	  {"threads", 1, 0, THREADS},
+		{"pcap", 1, 0, PCAP_},	     {"plain", 0, 0, PLAIN}, {"without-index", 0, 0, WITHOUT_INDEX},
+		{"live", 1, 0, LIVE_},	     {0},
 	};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
-		case PACKETS_:
-			f->packets = strtoull(optarg, NULL, 10);
-			break;
-		case RATE:
-			f->rate = strtod(optarg, NULL);
-			break;
-		case DAY_:
-			f->day = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case STORAGE:
-			f->wanted = strcmp(optarg, "documents") ? PROBE_BUCKETS : PROBE_DOCUMENTS;
-			break;
-		case SPAN:
-			f->span_s = (unsigned)strtoul(optarg, NULL, 10);
-			break;
-		case OPEN:
-			f->open = true;
-			break;
-		case REST:
-			f->rest = true;
-			break;
-		case THREADS:
-			f->threads = (unsigned)strtoul(optarg, NULL, 10);
-			break;
-		case PCAP_:
-			f->pcap = optarg;
-			break;
-		case PLAIN:
-			f->plain = true;
-			break;
-		case WITHOUT_INDEX:
-			f->without_index = true;
-			break;
-		case LIVE_:
-			f->live = (unsigned)strtoul(optarg, NULL, 10);
-			break;
-		default:
-			exit(2);
+		case PACKETS_: f->packets = strtoull(optarg, NULL, 10); break;
+		case RATE: f->rate = strtod(optarg, NULL); break;
+		case DAY_: f->day = (uint32_t)strtoul(optarg, NULL, 10); break;
+		case STORAGE: f->wanted = strcmp(optarg, "documents") ? PROBE_BUCKETS : PROBE_DOCUMENTS; break;
+		case SPAN: f->span_s = (unsigned)strtoul(optarg, NULL, 10); break;
+		case OPEN: f->open = true; break;
+		case REST: f->rest = true; break;
+		case THREADS: f->threads = (unsigned)strtoul(optarg, NULL, 10); break;
+		case PCAP_: f->pcap = optarg; break;
+		case PLAIN: f->plain = true; break;
+		case WITHOUT_INDEX: f->without_index = true; break;
+		case LIVE_: f->live = (unsigned)strtoul(optarg, NULL, 10); break;
+		default: exit(2);
 		}
 	}
 	if (argc - optind != 2 || !f->packets || f->rate <= 0 || !f->threads || f->threads > THREADS_MOST || !f->live ||
 	    f->live > LIVE) {
-		fprintf(stderr, "usage: fill URI DATABASE --packets N --rate R [options]: see the head of "
-				"tests/bench/fill.c\n");
+		fprintf(stderr, "usage: fill URI DATABASE --packets N --rate R [options]: see the head of tests/bench/fill.c\n");
 		exit(2);
 	}
 	f->uri = argv[optind];
@@ -484,10 +441,7 @@ static void parse(struct fill *f, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct fill f = {.day = 20260101,
-			 .threads = 16,
-			 .live = LIVE,
-			 .wanted = PROBE_BUCKETS,
+	struct fill f = {.day = 20260101, .threads = 16, .live = LIVE, .wanted = PROBE_BUCKETS,
 			 .source = {.capture = "fill", .sensor = "fill", .iface = "mix0", .cpus = 2}};
 	uint64_t base = NS_PER_SEC, left;
 	double begin;
@@ -508,8 +462,7 @@ int main(int argc, char **argv)
 	}
 	if (f.file && fclose(f.file))
 		fail(f.pcap, strerror(errno));
-	printf("{\"packets\": %llu, \"batches\": %llu, \"revisions\": %llu, \"seconds\": %.3f, \"first\": %u, "
-	       "\"last\": %u, "
+	printf("{\"packets\": %llu, \"batches\": %llu, \"revisions\": %llu, \"seconds\": %.3f, \"first\": %u, \"last\": %u, "
 	       "\"storage\": \"%s\"}\n",
 	       (unsigned long long)f.packets, (unsigned long long)f.batches, (unsigned long long)f.revisions,
 	       seconds_now() - begin, f.day, clock_day((int64_t)base - 1 + clock_pair_offset(&f.pair)), f.storage.why);

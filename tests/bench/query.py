@@ -49,8 +49,8 @@ def count_lines(command):
 
 
 def pick(pcap):
-    """A rare, a middling and a busy host of the mix: one outside with 2 to 20 packets in all, a middle one of those inside, the most
-    frequent of all. Counted in the capture file, so it does not depend on what is measured."""
+    """A rare, a middling and a busy host of the mix: one outside with 2 to 20 packets in all, of those inside a middle one
+    and the most frequent. Counted in the capture file, so it does not depend on what is measured."""
     packets = collections.Counter()
     command = ["tcpdump", "-nn", "-q", "-t", "-r", pcap, "ip or (vlan and ip)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
