@@ -2,12 +2,12 @@
 /* The subcommands, and what is alike in all of them: settings, help, version, dump. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 
 #include "recorder/cli/cmd.h"
 #include "recorder/core/clock.h"
 #include "recorder/core/util.h"
 #include "recorder/db/connect.h"
+#include "recorder/db/counters.h"
 #include "recorder/process/keeper.h"
 
 struct command {
@@ -171,19 +171,6 @@ static void occupy_standard_descriptors(void)
 			_exit(EXIT_FAILED); /* there is nobody to tell */
 }
 
-/*
- * libmongoc made shared memory for its counters before main(), and removes it at exit: not after a kill -9, and not where this
- * process is another user by then (/dev/shm is sticky). Left over, it makes a later process of the same number complain on
- * stderr. The mapping stays without its name; whose it is alone can be told by the number, so it is ours.
- */
-static void forget_counters(void)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "/mongoc-%u", (unsigned)getpid());
-	shm_unlink(name);
-}
-
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL, *near;
@@ -191,7 +178,7 @@ int main(int argc, char **argv)
 	char shown[200];
 
 	occupy_standard_descriptors();
-	forget_counters();
+	counters_forget();
 	if (!name) {
 		print_usage(stderr);
 		return EXIT_USAGE;

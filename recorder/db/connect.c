@@ -11,6 +11,7 @@
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
+#include "recorder/db/counters.h"
 #include "recorder/db/guard.h"
 #include "recorder/db/translate.h"
 #include "recorder/db/uri.h"
@@ -65,6 +66,7 @@ static void library_log(mongoc_log_level_t level, const char *domain, const char
 
 static void library_start(void)
 {
+	counters_forget();
 	mongoc_log_set_handler(library_log, NULL);
 	mongoc_init();
 	mongoc_handshake_data_append("xdp-recorder", RECORDER_VERSION, NULL);
