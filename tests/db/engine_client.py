@@ -312,9 +312,10 @@ def transfer_seconds(uri, size, piece):
 
 
 def byte_by_byte_is_linear(uri):
-    """Large messages in small pieces: 8 times the bytes may take 8 times as long, not 64 times."""
-    small, large = (transfer_seconds(uri, size << 20, 4096) for size in (2, 16))
-    expect(large < 24 * small, "2 MB in", small, "s, 16 MB in", large, "s")
+    """Large messages in small pieces: 40 times the bytes may take 40 times as long, not 1,600 times. In between is room for
+    what the machine does besides: new pages for every large message, other tests."""
+    small, large = (transfer_seconds(uri, size << 20, 4096) for size in (1, 40))
+    expect(large < 400 * small, "1 MB in", small, "s, 40 MB in", large, "s")
     wire = Wire(uri)
     for byte in Wire.message({"ping": 1}):
         wire.send(bytes([byte]))
