@@ -9,11 +9,15 @@ busy host), of one run of whatever reads everything: its caches are as warm, for
 first 100 packets of the busy host within 100 ms.
 """
 import collections
+import pathlib
 import subprocess
 import sys
 import time
 
 import pymongo
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import bucket  # noqa: E402  (tests/lib is found only now)
 
 AIM_TIMES, AIM_FIRST_MS = 50, 100
 
@@ -77,6 +81,16 @@ class Bench:
     def say(self, name, ms, packets):
         print(f"query.{name} {ms:.1f} ms, {packets} packets", flush=True)
 
+    def buckets(self, name, address):
+        """How many buckets hold the host, of how many: each has to be unpacked whole, whatever share of it is asked for."""
+        days = [c for c in self.db.list_collection_names() if c.startswith("packets_")]
+        held = whole = 0
+        for day in days:
+            head, tail = bucket.raw_command(self.db, "count", day)
+            held += self.db.command({**head, "query": {"meta.hosts": {"$in": [address, None]}}, **tail})["n"]
+            whole += self.db.command({**head, "query": {}, **tail})["n"]
+        print(f"query.{name}_buckets {held} of {whole}: at most {whole / max(held, 1):.0f} times faster than reading all of them")
+
     def differ(self, text):
         print(f"query: {text}", file=sys.stderr)
         self.failed = True
@@ -91,6 +105,7 @@ class Bench:
         shark, sharked = timed(count_lines(["tshark", "-n", "-r", self.pcap, "-Y", f"ip.addr == {address}", "-T", "fields", "-e",
                                             "frame.number"]), 1)
         self.say(name + "_tshark", shark, sharked)
+        self.buckets(name, address)
         print(f"query.{name}_ratio {scan / indexed:.0f} times the scan, {dump / indexed:.0f} tcpdump, {shark / indexed:.0f} tshark")
         if len({packets, scanned, dumped, sharked}) != 1 or not packets:
             self.differ(f"{name}: {packets} packets by the index, {scanned} by scan, {dumped} by tcpdump, {sharked} by tshark")
