@@ -4,9 +4,10 @@
  *
  * One capture is one interface. It has up to two hooks (sides): rx and tx. Its maps, by who writes them:
  *
- *   kernel     rings_rx, rings_tx   one byte ring for each CPU: the packet records          (user: read-only mmap)
+ *   kernel     rings_rx, rings_tx   one byte ring for each CPU: the packet records; behind it what is counted instead
+ *                                   of stored when it fills                                 (user: read-only mmap)
  *   kernel     seconds              counters for each CPU, side and second                  (user: read-only mmap)
- *   drainer    desk                 consumer indexes and the armed flag of the doorbell     (kernel reads)
+ *   drainer    desk                 consumer indexes, the armed flag of the doorbell, the flood tables' epoch (kernel reads)
  *   keeper     policy, own          what is not to be recorded                              (kernel reads)
  *   drainer    journal              its crash-proof memory; the kernel never looks (recorder/ledger/journal.h)
  *   kernel     bell                 a ringbuf that only wakes the drainer
@@ -23,7 +24,7 @@
 
 #include <linux/types.h>
 
-#define REC_ABI 2u
+#define REC_ABI 3u
 
 /* ---- hooks ------------------------------------------------------------------------------------------------ */
 
@@ -102,7 +103,12 @@ struct rec_ring {
 };
 _Static_assert(sizeof(struct rec_ring) == REC_RING_PAGE, "the ring's control page is one page");
 
-#define REC_RING_VALUE(size) (sizeof(struct rec_ring) + (size) + REC_RING_SLACK)
+/* Behind that the conversations stored in the last minute (flood.h): sets of four words. */
+#define REC_KNOWN_AT(size) (sizeof(struct rec_ring) + (size) + REC_RING_SLACK)
+#define REC_KNOWN_SETS(size) ((size) / 2048)
+/* And behind them what was counted instead of stored: see floods. */
+#define REC_FLOOD_AT(size) (REC_KNOWN_AT(size) + 32 * REC_KNOWN_SETS(size))
+#define REC_RING_VALUE(size) (REC_FLOOD_AT(size) + REC_FLOOD_LEN(size))
 
 /* ---- the balance's counters ------------------------------------------------------------------------------- */
 
@@ -154,12 +160,82 @@ struct rec_seconds {
 	__u64 busy;  /* XCHG flag of the producer; the loser counts itself in contended */
 	__u64 until; /* ns: the newest slot's second ends here (exclusive) */
 	__u64 newest; /* index of the newest slot */
-	__u64 bound; /* reserved for levels of pressure */
+	__u64 epoch; /* of the flood tables in this second */
 	struct rec_count contended; /* added to atomically; part of total[REC_LOST_CONTENDED] of the newest slot */
 	__u64 reserved[2];
 	struct rec_second slot[REC_SECONDS];
 };
 _Static_assert(sizeof(struct rec_seconds) == 64 + 256 * REC_SECONDS, "rec_seconds");
+
+/* ---- floods: what is counted instead of stored (flood.h) ------------------------------------------------------ */
+
+/* Why a packet was counted. A bit each in rec_flood.why. */
+enum rec_why {
+	REC_WHY_FLOW = 1,   /* its conversation was heavy */
+	REC_WHY_DEST = 2,   /* its destination was, and the conversation was not known */
+	REC_WHY_SOURCE = 3, /* its source was, and the conversation was not known */
+	REC_WHY_NEW = 4,    /* the ring was nearly full, and the conversation was not known */
+	REC_WHY_FULL = 5,   /* the ring was full */
+};
+
+/* rec_flood_key.shape: 4 and 6 are the IP version, 0 neither. What is missing of the 5-tuple: */
+#define REC_SHAPE_DEST 0x10u     /* destination whole, of the source its network; no ports */
+#define REC_SHAPE_SOURCE 0x20u   /* the other way round */
+#define REC_SHAPE_PROTOCOL 0x40u /* neither address nor ports */
+
+struct rec_flood_key {
+	__u8 src[16]; /* IPv4 in the first 4 bytes, MAC in the first 6; the rest is 0 */
+	__u8 dst[16];
+	__u16 sport; /* network byte order; of ICMP type and code, without IP the EtherType */
+	__u16 dport;
+	__u8 proto;
+	__u8 shape;
+	__u16 reserved;
+};
+_Static_assert(sizeof(struct rec_flood_key) == 40, "five words");
+
+struct rec_flood {
+	struct rec_flood_key key;
+	__u64 packets, bytes; /* bytes of wire_len */
+	__u64 first, last;    /* CLOCK_BOOTTIME, ns */
+	__u32 len_min, len_max;
+	__u32 epoch;
+	__u16 marks;    /* of all of them */
+	__u8 why;       /* bits of enum rec_why */
+	__u8 flags_any; /* TCP flags that any of them had */
+	__u8 flags_all; /* that all had */
+	__u8 reserved[7];
+};
+_Static_assert(sizeof(struct rec_flood) == 96, "rec_flood");
+
+#define REC_FLOOD_WAYS 8u
+struct rec_flood_set {
+	__u32 epoch; /* another one than the reader's: the set is empty */
+	__u32 used;
+	__u32 tag[REC_FLOOD_WAYS];
+	__u32 reserved[6];
+};
+_Static_assert(sizeof(struct rec_flood_set) == 64, "a cache line");
+
+/*
+ * At REC_FLOOD_AT of a ring's value, sizes by the ring's: heavy sources, heavy destinations (sets of four words), then two tables, of
+ * even and of odd epochs: heads of the sets of flows, their entries, heads and entries of prefixes, and an entry for each
+ * protocol of each shape.
+ */
+#define REC_HEAVY_SETS(ring) ((ring) < 1u << 20 ? 64u : (ring) > 1u << 25 ? 2048u : (ring) >> 14)
+#define REC_FLOW_SETS(ring) ((ring) < 1u << 16 ? 8u : (ring) > 1u << 25 ? 4096u : (ring) >> 13)
+#define REC_PREFIX_SETS(ring) (REC_FLOW_SETS(ring) / 4)
+#define REC_PROTOCOLS (3u * 256u) /* not IP, IPv4, IPv6 */
+#define REC_PROTOCOL_INDEX(shape, proto) (((shape) & 15 ? ((shape) & 15) / 2 - 1 : 0) * 256u + (proto))
+#define REC_SETS_LEN(sets) ((sets) * (sizeof(struct rec_flood_set) + REC_FLOOD_WAYS * sizeof(struct rec_flood)))
+#define REC_HEAVY_LEN(ring) (32 * REC_HEAVY_SETS(ring))
+#define REC_TABLE_LEN(ring)                                                                                             \
+	(REC_SETS_LEN(REC_FLOW_SETS(ring)) + REC_SETS_LEN(REC_PREFIX_SETS(ring)) + REC_PROTOCOLS * sizeof(struct rec_flood))
+#define REC_TABLE_AT(ring, epoch) (REC_FLOOD_AT(ring) + 2 * REC_HEAVY_LEN(ring) + ((epoch) & 1) * REC_TABLE_LEN(ring))
+#define REC_FLOOD_LEN(ring) (2 * REC_HEAVY_LEN(ring) + 2 * REC_TABLE_LEN(ring))
+
+/* rec_desk.control.epoch */
+#define REC_EPOCH(epoch, sec) ((__u64)(epoch) << 32 | (__u32)(sec))
 
 /* ---- the desk: what the drainer tells the kernel ---------------------------------------------------------- */
 
@@ -170,7 +246,9 @@ _Static_assert(sizeof(struct rec_seconds) == 64 + 256 * REC_SECONDS, "rec_second
 union rec_desk {
 	struct {
 		__u32 armed; /* 1: ring the bell for the next record, XCHG to 0 by whoever rings */
-		__u32 reserved[15];
+		__u32 reserved;
+		__u64 epoch; /* REC_EPOCH: the flood tables' epoch from that second on; until then the one before */
+		__u64 rest[6];
 	} control;
 	struct {
 		__u64 tail; /* consumer index of the ring: bytes settled; never beyond head */
@@ -213,6 +291,8 @@ struct rec_settings {
 	__u32 hash_seed; /* random, of the capture: both hooks must give a conversation the same hash */
 	__u32 filter_reach; /* bytes that the capture filter may look at; 0 with filtered: it looks at the length only */
 	__u32 filtered;  /* 1: a capture filter stands in the program (capture/filter.h) */
+	__u32 floods;    /* 1: what a full ring does not take is counted in the flood map; 0: it is lost */
+	__u32 reserved;
 };
 
 /* ---- import: time and true length in front of a frame, as XDP metadata --------------------------------------- */

@@ -15,7 +15,8 @@
  *   copy        -> up to 128 bytes straight from the packet; up to 256 when the filter may look at more, or the parser ran out
  *   filter?     -> FILTERED_EXPR, whether or not there is room; what is rejected is not parsed, except on a tap
  *   parse, own? -> FILTERED_OWN: an own packet that the filter rejects counts as rejected (on a tap: as own, so that it passes)
- *   no room     -> LOST_RING_FULL
+ *   filling?    -> SUMMARISED_FLOW or _PREFIX, if its conversation, source or destination is heavy (flood.h)
+ *   no room     -> LOST_RING_FULL, when floods are not counted
  *   publish     -> XCHG of the ring's head, PUBLISHED, the bell if somebody waits
  *
  * Every way out behind SEEN adds to exactly one other term (abi.h).
@@ -27,6 +28,7 @@
 #include "abi.h"
 #include "compat.h"
 #include "parse.h"
+#include "flood.h"
 
 const volatile struct rec_settings settings = { .cpus = 1, .ring_size = REC_RING_MIN };
 
@@ -242,6 +244,13 @@ static __always_inline void roll(struct rec_seconds *s, __u64 now)
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < REC_TERMS; i++)
 		to->total[i] = from->total[i];
+	if (settings.floods) {
+		__u32 control = REC_DESK_CONTROL;
+		union rec_desk *d = bpf_map_lookup_elem(&desk, &control);
+		__u64 epoch = d ? relaxed(d->control.epoch) : 0;
+
+		s->epoch = (epoch >> 32) - ((__u32)sec < (__u32)epoch);
+	}
 	to->boot_ns = now;
 	to->tai_ns = bpf_ktime_get_tai_ns();
 	to->reserved = 0;
@@ -304,13 +313,51 @@ __weak __noinline int rec_filter(struct rec_slot *slot, __u32 avail, __u32 wire)
 	return slot && avail <= wire;
 }
 
+/* ---- a ring that fills ---------------------------------------------------------------------------------------------- */
+
+/*
+ * The ring is more than half full: the packet in the slot is counted (the term is returned), or 0: it is stored. cpu_cap: CPU << 16 |
+ * header bytes; fill_flow: sixteenths << 16 | what rec_known said. Global, so that the verifier walks it once.
+ */
+__noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u32 fill_flow, __u32 epoch)
+{
+	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size);
+	__u32 zero = 0, cpu = cpu_cap >> 16, cap = cpu_cap & 0x1ff, why, source, dest, at;
+	struct rec_flood_id id;
+	__u8 *map, *table;
+
+	if (!slot)
+		return 0;
+	map = bpf_map_lookup_elem(&rings, &cpu);
+	if (!map)
+		return 0;
+	map = bpf_map_lookup_elem(map, &zero);
+	if (!map)
+		return 0;
+	map += REC_FLOOD_AT(size);
+	rec_flood_key(&id, slot, cap, settings.hash_seed);
+	at = 32 * ((__u32)id.source & (heavy - 1));
+	source = rec_heavy((__u64 *)(map + at), (__u32)(id.source >> 32), REC_WINDOW_NO(now));
+	at = 32 * ((__u32)id.dest & (heavy - 1));
+	dest = rec_heavy((__u64 *)(map + 32 * heavy + at), (__u32)(id.dest >> 32), REC_WINDOW_NO(now));
+	why = rec_flood_why(fill_flow >> 16, fill_flow & 0xffff, source, dest);
+	if (!why)
+		return 0;
+	table = map + 64 * heavy;
+	if (epoch & 1)
+		table += REC_TABLE_LEN(size);
+	return rec_flood_count(table, size, &id, slot, cap, now, epoch, why);
+}
+
 /* ---- one packet -------------------------------------------------------------------------------------------------- */
 
 /* Makes the record, or says why not: the term of the balance that the packet belongs to. */
-static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, __u64 now)
+static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, __u64 now, __u32 epoch)
 {
+	const int floods_on = settings.floods && kind != KIND_IMPORT;
 	const __u32 size = settings.ring_size, wire = packet_wire(pk, kind), here = pk->bytes + pk->shift;
-	__u32 zero = 0, off, avail, want, cap;
+	__u32 zero = 0, off, avail, want, cap, flow = 0;
+	__u64 *known = 0;
 	struct rec_slot *slot;
 	struct rec_ring *ring;
 	int n, full = 0, rejected = 0;
@@ -327,7 +374,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	/* Unsigned: a consumer index beyond the head, by mistake or malice, only means "full". */
 	head = ring->head;
 	off = REC_RING_PAGE + ((__u32)head & (size - 8));
-	if (unlikely(head - ring->tail_seen > size - REC_RECORD_MAX)) {
+	if (unlikely(head - ring->tail_seen > (floods_on ? size / 16 * REC_FILL_WATCH : size - REC_RECORD_MAX))) {
 		__u32 index = REC_DESK_TAIL(settings.side, settings.cpus, cpu);
 		union rec_desk *d = bpf_map_lookup_elem(&desk, &index);
 		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
@@ -337,7 +384,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		ring->tail_seen = relaxed(d->ring.tail);
 		full = head - ring->tail_seen > size - REC_RECORD_MAX;
 		if (full) {
-			if (!settings.filtered && !relaxed(p->own_flows))
+			if (!floods_on && !settings.filtered && !relaxed(p->own_flows))
 				return REC_LOST_RING_FULL;
 			off = SCRATCH; /* lost, rejected, or our own? it must be looked at to know */
 		}
@@ -378,8 +425,21 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		return REC_FILTERED_OWN;
 	if (rejected)
 		return REC_FILTERED_EXPR;
+	if (floods_on) {
+		__u64 used = head - ring->tail_seen;
+		__u32 set = 32 * (slot->head.hash & (REC_KNOWN_SETS(size) - 1));
+
+		known = rec_known((void *)ring + REC_KNOWN_AT(size) + set, slot->head.hash, REC_WINDOW_NO(now), &flow);
+		if (unlikely(used > size / 16 * REC_FILL_WATCH)) {
+			n = rec_pressure(slot, now, cpu << 16 | cap, (full ? 16 : rec_flood_fill(used, size)) << 16 | flow, epoch);
+			if (n)
+				return n == REC_SUMMARISED_FLOW ? REC_SUMMARISED_FLOW : REC_SUMMARISED_PREFIX;
+		}
+	}
 	if (full)
 		return REC_LOST_RING_FULL;
+	if (floods_on && known)
+		*known = rec_entry(slot->head.hash, REC_WINDOW_NO(now), 1);
 
 	slot->head.time = kind == KIND_IMPORT ? pk->time : now;
 	if (pk->shift)
@@ -442,7 +502,7 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	count = s->slot[s->newest & (REC_SECONDS - 1)].total;
 	count[REC_SEEN].packets++;
 	count[REC_SEEN].bytes += wire;
-	term = take(pk, kind, cpu, now);
+	term = take(pk, kind, cpu, now, (__u32)s->epoch);
 	if (term == REC_PUBLISHED) {
 		count[REC_PUBLISHED].packets++;
 		count[REC_PUBLISHED].bytes += wire;

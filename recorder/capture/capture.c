@@ -139,6 +139,7 @@ static int make_meta(struct capture *c, const struct capture_spec *spec, const s
 	m->promisc = spec->promisc;
 	m->cpus = (uint32_t)cpus;
 	m->ring_size = ring;
+	m->floods = spec->floods;
 	m->journal_bytes = spec->journal_bytes ? spec->journal_bytes : JOURNAL_DEFAULT;
 	snprintf(m->filter, sizeof(m->filter), "%s", filter_text(spec->filter));
 	c->filter = spec->filter;

@@ -47,6 +47,7 @@ struct capture_spec {
 	bool force_clsact;      /* clsact even where tcx exists (Linux 6.6) */
 	bool force_generic;     /* XDP in generic mode even where the driver has its own */
 	bool tap;               /* drop what was recorded: a mirror port */
+	bool floods;            /* count packets of heavy keys when a ring fills (bpf/flood.h), instead of losing any */
 	bool promisc;           /* set IFF_PROMISC on attach, give it back on detach; see capture_wants_promisc */
 	uint64_t ring_bytes;    /* data of each ring, a power of two in REC_RING_MIN..REC_RING_MAX; 0: capture_ring_default */
 	uint32_t journal_bytes; /* value size of the journal map; 0: 64 KiB */

@@ -181,6 +181,7 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 	s->tap = c->meta->tap;
 	s->vlan_kfunc = vlan;
 	s->hash_seed = c->meta->hash_seed;
+	s->floods = c->meta->floods;
 	splice_settings(splice, o->obj, s);
 
 	const struct {

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * flood.h - what happens to a packet when a ring fills faster than it is drained: stored, or counted?
+ *
+ * A ring that is more than half full is watched: the packets of each source and of each destination are counted, for
+ * about a quarter of a second. From five eighths on packets of *heavy* keys are counted in a table instead of being stored, and the
+ * fuller the ring, the less makes a key heavy (rec_flood_limit). So the ring's fill finds the share of each key at
+ * which it stays as it is: what the drainer can store is stored, and whoever sends little is never the one who is counted.
+ *
+ *   known     conversations stored in the last minute. One that is in it since before, and is not heavy itself,
+ *             is stored even when one of its ends is: so those that a flood's victim already had go on in detail
+ *   heavy     packets of a source, of a destination, decaying. A new key takes the place of the lightest, which
+ *             weighs down by one for each that knocks (Misra and Gries, "Finding repeated elements", 1982): many
+ *             addresses that come once cannot drive out one that comes always
+ *   tables    what is counted. By 5-tuple; where its set is full, by one end whole, the other's network, and protocol;
+ *             where that is full, by protocol. The last one has room for all there are, so nothing is ever lost here, and
+ *             nothing is evicted: every sum is exact.
+ *
+ * Who knows the hash's seed could make keys meet; nobody but the kernel does. A tag has 32 bits beside those of the set.
+ *
+ * There are two of each table. An epoch counts in the one, user space reads the other (source/summary.h). An epoch
+ * begins with the first packet of a second (rec_seconds.epoch), so its sums are those of whole seconds of the balance. A set of an
+ * older epoch is empty: nobody has to clear anything.
+ *
+ * One source for the kernel and for native code (tests, reading). One writer: the program of this CPU and side.
+ */
+#ifndef XDP_RECORDER_FLOOD_H
+#define XDP_RECORDER_FLOOD_H
+
+#include "abi.h"
+#include "parse.h"
+
+/* ---- known conversations, behind the ring's data --------------------------------------------------------------- */
+
+/* An entry of `known` or `heavy`, in one word: tag 32 bits, window 16, count 15, and in `known` EARLIER. */
+#define REC_WINDOW_SHIFT 27u /* ns of a window: 0.134 s; numbered modulo 65,536, two and a half hours */
+#define REC_WINDOW_NO(now) ((__u16)((now) >> REC_WINDOW_SHIFT))
+#define REC_COUNT_MOST 0x7fffu
+#define REC_EARLIER 0x8000u /* it was seen in an earlier window already */
+#define REC_MINUTE 448u     /* windows */
+
+REC_INLINE __u64 rec_entry(__u32 tag, __u32 window, __u32 count)
+{
+	return (__u64)tag << 32 | (window & 0xffff) << 16 | (count & 0xffff);
+}
+
+#define REC_ENTRY_TAG(e) ((__u32)((e) >> 32))
+#define REC_ENTRY_AGE(e, window) ((__u16)((window) - (__u16)((e) >> 16)))
+
+/* Packets of the entry's key: those of each window before count half as much. */
+REC_INLINE __u32 rec_entry_count(__u64 e, __u32 window)
+{
+	__u32 age = REC_ENTRY_AGE(e, window);
+
+	return age < 15 ? ((__u32)e & REC_COUNT_MOST) >> age : 0;
+}
+
+/*
+ * Looks for a conversation in its set of four. Found: counts the packet, *count is what rec_entry_count says, with EARLIER where
+ * it is so; returns NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on.
+ */
+REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 *count)
+{
+	__u32 oldest = 0, age;
+	__u64 *place = 0;
+
+	REC_UNROLL
+	for (__u32 i = 0; i < 4; i++) {
+		__u64 e = set[i];
+
+		if (REC_ENTRY_TAG(e) == tag && (__u16)e) {
+			__u32 n = rec_entry_count(e, window), earlier = (__u32)e & REC_EARLIER;
+
+			age = REC_ENTRY_AGE(e, window);
+			if (age > REC_MINUTE)
+				n = earlier = 0;
+			else if (age)
+				earlier = REC_EARLIER;
+			n += n < REC_COUNT_MOST;
+			set[i] = rec_entry(tag, window, n | earlier);
+			*count = n | earlier;
+			return 0;
+		}
+	}
+	*count = 0;
+	REC_UNROLL
+	for (__u32 i = 0; i < 4; i++) {
+		__u64 e = set[i];
+
+		age = REC_ENTRY_AGE(e, window);
+		if (!(__u16)e)
+			age = 0xffff;
+		else if (e & REC_EARLIER && age <= REC_MINUTE)
+			continue;
+		if (age >= oldest) {
+			oldest = age;
+			place = set + i;
+		}
+	}
+	return place;
+}
+
+/* ---- heavy keys ------------------------------------------------------------------------------------------------- */
+
+/* Counts a packet of the key in its set of four; its packets, or 0: it has found no place. */
+REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window)
+{
+	__u32 least = ~0u, at = 0, n;
+
+	REC_UNROLL
+	for (__u32 i = 0; i < 4; i++) {
+		__u64 e = set[i];
+
+		n = rec_entry_count(e, window);
+		if (REC_ENTRY_TAG(e) == tag) {
+			n += n < REC_COUNT_MOST;
+			set[i] = rec_entry(tag, window, n);
+			return n;
+		}
+		if (n < least) {
+			least = n;
+			at = i;
+		}
+	}
+	if (least) { /* knocks */
+		set[at & 3] = rec_entry(REC_ENTRY_TAG(set[at & 3]), window, least - 1);
+		return 0;
+	}
+	set[at & 3] = rec_entry(tag, window, 1);
+	return 1;
+}
+
+/* ---- when is a key heavy? --------------------------------------------------------------------------------------- */
+
+/* Sixteenths of the ring that are full. */
+REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
+{
+	return used >= ring_size ? 16 : (__u32)(used / (ring_size / 16));
+}
+
+#define REC_FILL_WATCH 8u
+#define REC_FILL_COUNT 10u
+#define REC_FILL_NEW 15u /* from here on no new conversation is stored */
+
+/* Packets in a window that a key may have and is not heavy: 8,192 (60,000 a second), then a quarter of it each time. */
+REC_INLINE __u32 rec_flood_limit(__u32 fill)
+{
+	return fill < REC_FILL_COUNT ? ~0u : 8192u >> 2 * (fill - REC_FILL_COUNT);
+}
+
+/*
+ * Why the packet is to be counted; 0: store it. `flow`: of its conversation, as rec_known said; source and dest: of its
+ * addresses, as rec_heavy said.
+ */
+REC_INLINE __u32 rec_flood_why(__u32 fill, __u32 flow, __u32 source, __u32 dest)
+{
+	__u32 limit = rec_flood_limit(fill);
+
+	if (fill >= 16)
+		return REC_WHY_FULL;
+	if ((flow & REC_COUNT_MOST) > limit)
+		return REC_WHY_FLOW;
+	if (flow & REC_EARLIER)
+		return 0;
+	if (dest > limit)
+		return REC_WHY_DEST;
+	if (source > limit)
+		return REC_WHY_SOURCE;
+	return fill >= REC_FILL_NEW ? REC_WHY_NEW : 0;
+}
+
+/* ---- the key ----------------------------------------------------------------------------------------------------- */
+
+/* What a packet is counted by, and the hashes of its ends. */
+struct rec_flood_id {
+	struct rec_flood_key key;
+	__u64 source, dest, all;
+};
+
+/* From the parsed slot, of whose bytes `cap` are the packet's. */
+REC_INLINE void rec_flood_key(struct rec_flood_id *id, const struct rec_slot *s, __u32 cap, __u32 seed32)
+{
+	__u64 seed = seed32 * 0xd6e8feb86659fd93ull;
+	const __u32 l3 = s->head.off[REC_L3], l4 = s->head.off[REC_L4];
+	const __u8 *p = rec_at(s, l3);
+	struct rec_flood_key *k = &id->key;
+	__u64 *word = (__u64 *)k;
+
+	REC_UNROLL
+	for (__u32 i = 0; i < sizeof(*k) / 8; i++)
+		word[i] = 0;
+	if (l3 && p[0] >> 4 == 4 && l3 + 20 <= cap) {
+		*(__u32 *)k->src = rec_ld32(p + 12);
+		*(__u32 *)k->dst = rec_ld32(p + 16);
+		k->shape = 4;
+	} else if (l3 && p[0] >> 4 == 6 && l3 + 40 <= cap) {
+		word[0] = rec_ld64(p + 8);
+		word[1] = rec_ld64(p + 16);
+		word[2] = rec_ld64(p + 24);
+		word[3] = rec_ld64(p + 32);
+		k->shape = 6;
+	} else { /* by its MAC addresses and type */
+		p = s->bytes;
+		*(__u32 *)k->dst = rec_ld32(p);
+		*(__u16 *)(k->dst + 4) = rec_ld16(p + 4);
+		*(__u32 *)k->src = rec_ld32(p + 6);
+		*(__u16 *)(k->src + 4) = rec_ld16(p + 10);
+		k->sport = rec_ld16(p + 12);
+	}
+	k->proto = s->head.proto;
+	if (k->shape && l4 && l4 + 4 <= cap && !(s->head.marks & REC_MARK_FRAGMENT)) {
+		p = rec_at(s, l4);
+		k->sport = rec_ld16(p); /* of ICMP: type and code */
+		if (k->proto != REC_IP_ICMP && k->proto != REC_IP_ICMP6)
+			k->dport = rec_ld16(p + 2);
+	}
+	id->source = rec_mix(rec_mix(word[0], seed) + word[1], seed);
+	id->dest = rec_mix(rec_mix(word[2], seed) + word[3], seed);
+	id->all = rec_mix(id->source + (id->dest ^ id->dest >> 29) * 0x9e3779b97f4a7c15ull + word[4], seed);
+}
+
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
+
+/* The packet into an entry that is its own. */
+REC_INLINE void rec_flood_add(struct rec_flood *e, const struct rec_slot *s, __u32 cap, __u32 wire, __u64 now,
+			      __u32 why)
+{
+	const __u32 l4 = s->head.off[REC_L4];
+	__u8 flags = 0;
+
+	if (s->head.proto == REC_IP_TCP && l4 && l4 + 14 <= cap)
+		flags = *(rec_at(s, l4) + 13);
+	if (!e->packets) {
+		e->first = now;
+		e->len_min = wire;
+		e->flags_all = flags;
+	}
+	e->packets++;
+	e->bytes += wire;
+	e->last = now;
+	e->len_min = wire < e->len_min ? wire : e->len_min;
+	e->len_max = wire > e->len_max ? wire : e->len_max;
+	e->flags_any |= flags;
+	e->flags_all &= flags;
+	e->why |= (__u8)(1u << why);
+	e->marks |= s->head.marks;
+}
+
+REC_INLINE void rec_flood_new(struct rec_flood *e, const struct rec_flood_key *key, __u32 epoch)
+{
+	__u64 *word = (__u64 *)e;
+
+	REC_UNROLL
+	for (__u32 i = 0; i < sizeof(*e) / 8; i++)
+		word[i] = 0;
+	e->key = *key;
+	e->epoch = epoch;
+}
+
+REC_INLINE int rec_flood_same(const struct rec_flood_key *a, const struct rec_flood_key *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4]));
+}
+
+/*
+ * The key's entry in the set (eight entries behind each other), made if there is room; NULL: there is none, or another key with
+ * the same tag has it.
+ */
+REC_INLINE struct rec_flood *rec_flood_find(struct rec_flood_set *set, struct rec_flood *entry,
+					    const struct rec_flood_key *key, __u32 tag, __u32 epoch)
+{
+	__u32 used = set->epoch == epoch ? set->used : 0, at = used;
+
+	REC_UNROLL
+	for (__u32 i = 0; i < REC_FLOOD_WAYS; i++)
+		if (i < used && set->tag[i] == tag) {
+			at = i;
+			break;
+		}
+	if (at >= REC_FLOOD_WAYS)
+		return 0;
+	REC_FORGET(at);
+	at &= REC_FLOOD_WAYS - 1;
+	entry += at;
+	if (at < used)
+		return rec_flood_same(&entry->key, key) ? entry : 0;
+	set->epoch = epoch;
+	set->used = at + 1;
+	set->tag[at] = tag;
+	rec_flood_new(entry, key, epoch);
+	return entry;
+}
+
+/* The key of its network and the other end whole: of a heavy source the destination's network, else the source's. */
+REC_INLINE void rec_flood_prefix(struct rec_flood_key *key, __u32 why)
+{
+	__u64 *word = (__u64 *)key, *net = why == REC_WHY_SOURCE ? word + 2 : word;
+
+	/* the first 8 bits of IPv4, 32 of IPv6, the maker of MAC addresses: in memory order, on a little-endian machine */
+	net[0] &= key->shape == 4 ? 0xffull : key->shape == 6 ? 0xffffffffull : 0xffffffull;
+	net[1] = 0;
+	key->sport = key->dport = 0;
+	key->shape |= why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST;
+}
+
+/* By protocol alone. */
+REC_INLINE void rec_flood_protocol(struct rec_flood_key *key)
+{
+	__u64 *word = (__u64 *)key;
+
+	word[0] = word[1] = word[2] = word[3] = 0;
+	key->shape = (key->shape & 15) | REC_SHAPE_PROTOCOL;
+}
+
+/*
+ * Counts the packet in the epoch's table, which is at `table` and of a ring of that size, at the first level that has
+ * room. Returns the term of the balance.
+ */
+REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct rec_flood_id *id, const struct rec_slot *s,
+					 __u32 cap, __u64 now, __u32 epoch, __u32 why)
+{
+	const __u32 flows = REC_FLOW_SETS(ring_size), prefixes = REC_PREFIX_SETS(ring_size);
+	struct rec_flood_set *heads = (void *)table;
+	struct rec_flood *entries = (void *)(table + flows * sizeof(struct rec_flood_set)), *e;
+	const __u32 wire = s->head.wire_len;
+	__u32 set = (__u32)id->all & (flows - 1);
+
+	e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
+	if (e) {
+		rec_flood_add(e, s, cap, wire, now, why);
+		return REC_SUMMARISED_FLOW;
+	}
+	rec_flood_prefix(&id->key, why);
+	{
+		const __u64 *word = (const __u64 *)&id->key;
+		__u64 h = word[0] + word[2] * 3 + word[4] * 0x9e3779b97f4a7c15ull;
+
+		h = rec_mix(why == REC_WHY_SOURCE ? id->source + word[2] : id->dest + word[0], h);
+		id->all = h * 0xbf58476d1ce4e5b9ull;
+		id->all ^= id->all >> 32;
+	}
+	table += REC_SETS_LEN(flows);
+	heads = (void *)table;
+	entries = (void *)(table + prefixes * sizeof(struct rec_flood_set));
+	set = (__u32)id->all & (prefixes - 1);
+	e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
+	if (!e) {
+		rec_flood_protocol(&id->key);
+		table += REC_SETS_LEN(prefixes);
+		e = (struct rec_flood *)table + REC_PROTOCOL_INDEX(id->key.shape, id->key.proto);
+		if (e->epoch != epoch || !e->packets)
+			rec_flood_new(e, &id->key, epoch);
+	}
+	rec_flood_add(e, s, cap, wire, now, why);
+	return REC_SUMMARISED_PREFIX;
+}
+
+#endif
