@@ -248,7 +248,8 @@ union rec_desk {
 		__u32 armed; /* 1: ring the bell for the next record, XCHG to 0 by whoever rings */
 		__u32 reserved;
 		__u64 epoch; /* REC_EPOCH: the flood tables' epoch from that second on; until then the one before */
-		__u64 rest[6];
+		__u64 began; /* user space's: the second in which the epoch before began */
+		__u64 rest[5];
 	} control;
 	struct {
 		__u64 tail; /* consumer index of the ring: bytes settled; never beyond head */

@@ -338,6 +338,7 @@ static void horizon_done(uv_work_t *work, int status)
 		pipeline_tick(d);
 	}
 	book_rows(d);
+	floods_tick(d);
 	drainer_check_end(d);
 }
 

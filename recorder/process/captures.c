@@ -78,6 +78,7 @@ static int create(struct captures *captures, const struct settings *settings, co
 		.force_clsact = settings->clsact,
 		.force_generic = settings->generic,
 		.tap = settings->tap,
+		.floods = settings->floods && settings->mongo && settings->mongo[0], /* their summaries go to the database */
 		.promisc = !settings->no_promiscuous && capture_wants_promisc(iface, sides),
 		.ring_bytes = ring_bytes(settings, nifaces, sides),
 		.pin_dir = pin_dir,

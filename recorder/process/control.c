@@ -91,6 +91,7 @@ static void append_lane(bson_t *to, const struct lane *lane)
 			bson_append_utf8(&part, names[s], -1, lane->info.mode[s], -1);
 	bson_append_document_end(to, &part);
 	append_totals(to, lane);
+	bson_append_int32(to, "level", -1, (int32_t)floods_level(lane));
 	for (unsigned i = 0; i < lane->nrings; i++)
 		used += ring_head(&lane->rings[i]) - ring_tail(&lane->rings[i]);
 	bson_append_document_begin(to, "ring", -1, &part);

@@ -84,6 +84,7 @@ static void on_second(uv_timer_t *timer)
 	upstream_check_days(d);
 	check_interfaces(d);
 	storage_check_counts(d);
+	floods_look(d);
 	if (++ticks % 10 == 0)
 		addresses_refresh(d);
 	book_horizon(d);
@@ -236,7 +237,7 @@ static void close_handles(struct drainer *d)
 void drainer_summary(const struct drainer *d, struct link_summary *summary)
 {
 	memset(summary, 0, sizeof(*summary));
-	summary->complete = d->sink_ready && book_idle(d);
+	summary->complete = d->sink_ready && book_idle(d) && floods_idle(d);
 	for (unsigned i = 0; i < d->nlanes; i++) {
 		const struct lane *lane = &d->lanes[i];
 
@@ -281,7 +282,8 @@ void drainer_check_end(struct drainer *d)
 			return;
 		}
 		book_rows(d);
-		if (d->working || !book_idle(d))
+		floods_tick(d);
+		if (d->working || !book_idle(d) || !floods_idle(d))
 			return;
 	}
 	finish(d);
@@ -329,6 +331,7 @@ static void finish(struct drainer *d)
 	for (unsigned i = 0; i < d->nlanes; i++)
 		pipeline_drop(&d->lanes[i]);
 	book_drop(d);
+	floods_drop(d);
 	close_handles(d);
 }
 

@@ -27,6 +27,7 @@
 #include "recorder/db/probe.h"
 #include "recorder/ledger/balance.h"
 #include "recorder/ledger/journal.h"
+#include "recorder/process/floods.h"
 #include "recorder/process/link.h"
 #include "recorder/sink/file.h"
 #include "recorder/sink/mongo.h"
@@ -115,6 +116,7 @@ struct lane {
 	uint8_t chain[DIGEST_LEN]; /* digest of the newest batch with a recipe */
 
 	struct side sides[REC_SIDES];
+	struct floods floods;
 	uint64_t settled_batches;
 	uint64_t stored_before;   /* packets, by former processes */
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
