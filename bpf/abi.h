@@ -7,6 +7,7 @@
  *   kernel     rings_rx, rings_tx   one byte ring for each CPU: the packet records; behind it what is counted instead
  *                                   of stored when it fills                                 (user: read-only mmap)
  *   kernel     seconds              counters for each CPU, side and second                  (user: read-only mmap)
+ *   kernel     known                conversations stored in the last minute                 (kernel's alone)
  *   drainer    desk                 consumer indexes, the armed flag of the doorbell, the flood tables' epoch (kernel reads)
  *   keeper     policy, own          what is not to be recorded                              (kernel reads)
  *   drainer    journal              its crash-proof memory; the kernel never looks (recorder/ledger/journal.h)
@@ -103,11 +104,8 @@ struct rec_ring {
 };
 _Static_assert(sizeof(struct rec_ring) == REC_RING_PAGE, "the ring's control page is one page");
 
-/* Behind that the conversations stored in the last minute (flood.h): sets of four words. */
-#define REC_KNOWN_AT(size) (sizeof(struct rec_ring) + (size) + REC_RING_SLACK)
-#define REC_KNOWN_SETS(size) ((size) / 2048)
-/* And behind them what was counted instead of stored: see floods. */
-#define REC_FLOOD_AT(size) (REC_KNOWN_AT(size) + 32 * REC_KNOWN_SETS(size))
+/* Behind that what was counted instead of stored: see floods. */
+#define REC_FLOOD_AT(size) (sizeof(struct rec_ring) + (size) + REC_RING_SLACK)
 #define REC_RING_VALUE(size) (REC_FLOOD_AT(size) + REC_FLOOD_LEN(size))
 
 /* ---- the balance's counters ------------------------------------------------------------------------------- */
@@ -225,14 +223,21 @@ _Static_assert(sizeof(struct rec_flood_set) == 64, "a cache line");
 #define REC_HEAVY_SETS(ring) ((ring) < 1u << 20 ? 64u : (ring) > 1u << 25 ? 2048u : (ring) >> 14)
 #define REC_FLOW_SETS(ring) ((ring) < 1u << 16 ? 8u : (ring) > 1u << 25 ? 4096u : (ring) >> 13)
 #define REC_PREFIX_SETS(ring) (REC_FLOW_SETS(ring) / 4)
-#define REC_PROTOCOLS (3u * 256u) /* not IP, IPv4, IPv6 */
-#define REC_PROTOCOL_INDEX(shape, proto) (((shape) & 15 ? ((shape) & 15) / 2 - 1 : 0) * 256u + (proto))
+#define REC_PROTOCOLS (4u * 256u) /* not IP, none, IPv4, IPv6 */
+#define REC_PROTOCOL_INDEX(shape, proto) (((shape) >> 1 & 3u) * 256u + ((proto) & 255u))
 #define REC_SETS_LEN(sets) ((sets) * (sizeof(struct rec_flood_set) + REC_FLOOD_WAYS * sizeof(struct rec_flood)))
 #define REC_HEAVY_LEN(ring) (32 * REC_HEAVY_SETS(ring))
 #define REC_TABLE_LEN(ring)                                                                                             \
 	(REC_SETS_LEN(REC_FLOW_SETS(ring)) + REC_SETS_LEN(REC_PREFIX_SETS(ring)) + REC_PROTOCOLS * sizeof(struct rec_flood))
 #define REC_TABLE_AT(ring, epoch) (REC_FLOOD_AT(ring) + 2 * REC_HEAVY_LEN(ring) + ((epoch) & 1) * REC_TABLE_LEN(ring))
 #define REC_FLOOD_LEN(ring) (2 * REC_HEAVY_LEN(ring) + 2 * REC_TABLE_LEN(ring))
+
+/*
+ * The value of `known`, one for all rings of a capture, since a conversation may come to any CPU: sets of four words, of
+ * conversations stored in the last minute (flood.h).
+ */
+#define REC_KNOWN_SETS(ring) ((ring) > 1u << 25 ? 65536u : (ring) / 512)
+#define REC_KNOWN_VALUE(ring) (32 * REC_KNOWN_SETS(ring))
 
 /* rec_desk.control.epoch */
 #define REC_EPOCH(epoch, sec) ((__u64)(epoch) << 32 | (__u32)(sec))

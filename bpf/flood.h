@@ -30,7 +30,7 @@
 #include "abi.h"
 #include "parse.h"
 
-/* ---- known conversations, behind the ring's data --------------------------------------------------------------- */
+/* ---- known conversations ------------------------ --------------------------------------------------------------- */
 
 /* An entry of `known` or `heavy`, in one word: tag 32 bits, window 16, count 15, and in `known` EARLIER. */
 #define REC_WINDOW_SHIFT 27u /* ns of a window: 0.134 s; numbered modulo 65,536, two and a half hours */
@@ -56,10 +56,14 @@ REC_INLINE __u32 rec_entry_count(__u64 e, __u32 window)
 }
 
 /*
- * Looks for a conversation in its set of four. Found: counts the packet, *count is what rec_entry_count says, with EARLIER where
- * it is so; returns NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on.
+ * Looks for a conversation in its set of four. Found: *count is what rec_entry_count says, with EARLIER where it is so; returns
+ * NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on.
+ *
+ * All CPUs share the table and nothing locks it: a word is stored at once, and what is lost when two store is a count or an
+ * entry, which comes again. Each packet is counted only when asked for, else the first of a window: few stores, so CPUs
+ * do not take each other's lines away.
  */
-REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 *count)
+REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, int each, __u32 *count)
 {
 	__u32 oldest = 0, age;
 	__u64 *place = 0;
@@ -77,7 +81,8 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 *count)
 			else if (age)
 				earlier = REC_EARLIER;
 			n += n < REC_COUNT_MOST;
-			set[i] = rec_entry(tag, window, n | earlier);
+			if (age || each)
+				set[i] = rec_entry(tag, window, n | earlier);
 			*count = n | earlier;
 			return 0;
 		}
@@ -305,6 +310,16 @@ REC_INLINE void rec_flood_prefix(struct rec_flood_key *key, __u32 why)
 	key->shape |= why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST;
 }
 
+/* Of a key that rec_flood_prefix has cut: of the whole end's hash, which knows the seed, the network and the protocol. */
+REC_INLINE __u64 rec_flood_hash(const struct rec_flood_id *id, __u32 why)
+{
+	const __u64 *word = (const __u64 *)&id->key;
+	const int source = why == REC_WHY_SOURCE;
+	__u64 net = (source ? word[2] : word[0]) + (word[4] << 32);
+
+	return rec_mix((source ? id->source : id->dest) ^ net * 0x9e3779b97f4a7c15ull, 0xbf58476d1ce4e5b9ull);
+}
+
 /* By protocol alone. */
 REC_INLINE void rec_flood_protocol(struct rec_flood_key *key)
 {
@@ -333,14 +348,7 @@ REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct re
 		return REC_SUMMARISED_FLOW;
 	}
 	rec_flood_prefix(&id->key, why);
-	{
-		const __u64 *word = (const __u64 *)&id->key;
-		__u64 h = word[0] + word[2] * 3 + word[4] * 0x9e3779b97f4a7c15ull;
-
-		h = rec_mix(why == REC_WHY_SOURCE ? id->source + word[2] : id->dest + word[0], h);
-		id->all = h * 0xbf58476d1ce4e5b9ull;
-		id->all ^= id->all >> 32;
-	}
+	id->all = rec_flood_hash(id, why);
 	table += REC_SETS_LEN(flows);
 	heads = (void *)table;
 	entries = (void *)(table + prefixes * sizeof(struct rec_flood_set));

@@ -81,6 +81,13 @@ struct {
 } own SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, REC_KNOWN_VALUE(REC_RING_MIN));
+} known SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } bell SEC(".maps");
@@ -90,7 +97,8 @@ extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *proto,
 
 #define NS_PER_SEC 1000000000ull
 #define SCRATCH 1024u /* in the ring's control page */
-_Static_assert(SCRATCH + sizeof(struct rec_slot) <= REC_RING_PAGE, "scratch lies in the control page");
+#define SCRATCH_ID 2048u
+_Static_assert(SCRATCH + sizeof(struct rec_slot) <= SCRATCH_ID, "scratch lies in the control page");
 _Static_assert((REC_SECONDS & (REC_SECONDS - 1)) == 0, "slots are masked");
 
 #define xchg(p, v) __sync_lock_test_and_set(p, v)
@@ -323,7 +331,7 @@ __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u
 {
 	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size);
 	__u32 zero = 0, cpu = cpu_cap >> 16, cap = cpu_cap & 0x1ff, why, source, dest, at;
-	struct rec_flood_id id;
+	struct rec_flood_id *id; /* the stack of 512 bytes has no room for it */
 	__u8 *map, *table;
 
 	if (!slot)
@@ -334,19 +342,20 @@ __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u
 	map = bpf_map_lookup_elem(map, &zero);
 	if (!map)
 		return 0;
+	id = (void *)(map + SCRATCH_ID);
 	map += REC_FLOOD_AT(size);
-	rec_flood_key(&id, slot, cap, settings.hash_seed);
-	at = 32 * ((__u32)id.source & (heavy - 1));
-	source = rec_heavy((__u64 *)(map + at), (__u32)(id.source >> 32), REC_WINDOW_NO(now));
-	at = 32 * ((__u32)id.dest & (heavy - 1));
-	dest = rec_heavy((__u64 *)(map + 32 * heavy + at), (__u32)(id.dest >> 32), REC_WINDOW_NO(now));
+	rec_flood_key(id, slot, cap, settings.hash_seed);
+	at = 32 * ((__u32)id->source & (heavy - 1));
+	source = rec_heavy((__u64 *)(map + at), (__u32)(id->source >> 32), REC_WINDOW_NO(now));
+	at = 32 * ((__u32)id->dest & (heavy - 1));
+	dest = rec_heavy((__u64 *)(map + 32 * heavy + at), (__u32)(id->dest >> 32), REC_WINDOW_NO(now));
 	why = rec_flood_why(fill_flow >> 16, fill_flow & 0xffff, source, dest);
 	if (!why)
 		return 0;
 	table = map + 64 * heavy;
 	if (epoch & 1)
 		table += REC_TABLE_LEN(size);
-	return rec_flood_count(table, size, &id, slot, cap, now, epoch, why);
+	return rec_flood_count(table, size, id, slot, cap, now, epoch, why);
 }
 
 /* ---- one packet -------------------------------------------------------------------------------------------------- */
@@ -357,7 +366,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	const int floods_on = settings.floods && kind != KIND_IMPORT;
 	const __u32 size = settings.ring_size, wire = packet_wire(pk, kind), here = pk->bytes + pk->shift;
 	__u32 zero = 0, off, avail, want, cap, flow = 0;
-	__u64 *known = 0;
+	__u64 *entry = 0;
 	struct rec_slot *slot;
 	struct rec_ring *ring;
 	int n, full = 0, rejected = 0;
@@ -427,10 +436,15 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		return REC_FILTERED_EXPR;
 	if (floods_on) {
 		__u64 used = head - ring->tail_seen;
-		__u32 set = 32 * (slot->head.hash & (REC_KNOWN_SETS(size) - 1));
+		int fills = used > size / 16 * REC_FILL_WATCH;
+		__u32 tag = slot->head.hash, window = REC_WINDOW_NO(now);
+		__u8 *table = bpf_map_lookup_elem(&known, &zero);
 
-		known = rec_known((void *)ring + REC_KNOWN_AT(size) + set, slot->head.hash, REC_WINDOW_NO(now), &flow);
-		if (unlikely(used > size / 16 * REC_FILL_WATCH)) {
+		if (!table)
+			return REC_LOST_NO_RING;
+		table += 32 * (tag & (REC_KNOWN_SETS(size) - 1));
+		entry = rec_known((__u64 *)table, tag, window, fills, &flow);
+		if (unlikely(fills)) {
 			n = rec_pressure(slot, now, cpu << 16 | cap, (full ? 16 : rec_flood_fill(used, size)) << 16 | flow, epoch);
 			if (n)
 				return n == REC_SUMMARISED_FLOW ? REC_SUMMARISED_FLOW : REC_SUMMARISED_PREFIX;
@@ -438,8 +452,8 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	}
 	if (full)
 		return REC_LOST_RING_FULL;
-	if (floods_on && known)
-		*known = rec_entry(slot->head.hash, REC_WINDOW_NO(now), 1);
+	if (floods_on && entry)
+		*entry = rec_entry(slot->head.hash, REC_WINDOW_NO(now), 1);
 
 	slot->head.time = kind == KIND_IMPORT ? pk->time : now;
 	if (pk->shift)

@@ -325,7 +325,7 @@ static int open_maps(struct capture *c, struct capture_error *err)
 	} expected[] = {
 		{ CAPTURE_SECONDS, sizeof(struct rec_seconds), all }, { CAPTURE_DESK, sizeof(union rec_desk), 1 + all },
 		{ CAPTURE_POLICY, sizeof(struct rec_policy), 1 },     { CAPTURE_OWN, 4, REC_OWN_FLOWS },
-		{ CAPTURE_JOURNAL, m->journal_bytes, 1 },
+		{ CAPTURE_JOURNAL, m->journal_bytes, 1 },	      { MAP_KNOWN, REC_KNOWN_VALUE(m->ring_size), 1 },
 	};
 	for (unsigned i = 0; !r && i < ARRAY_SIZE(expected); i++)
 		r = check_map(c, expected[i].which, expected[i].value, expected[i].entries, err);

@@ -56,7 +56,7 @@ struct meta {
 	char filter[FILTER_TEXT_MAX + 8]; /* text of the filter in force, "" for none */
 };
 
-enum internal_map { MAP_META = CAPTURE_MAPS, MAP_RINGS_RX, MAP_RINGS_TX, MAPS };
+enum internal_map { MAP_META = CAPTURE_MAPS, MAP_KNOWN, MAP_RINGS_RX, MAP_RINGS_TX, MAPS };
 
 struct capture {
 	char *pin_dir; /* NULL: not pinned */
@@ -114,6 +114,7 @@ int attach_conflict(const struct capture *c, struct capture_error *err);
 	{                                                                                                              \
 		[CAPTURE_SECONDS] = "seconds", [CAPTURE_DESK] = "desk", [CAPTURE_POLICY] = "policy",                    \
 		[CAPTURE_OWN] = "own", [CAPTURE_BELL] = "bell", [CAPTURE_JOURNAL] = "journal", [MAP_META] = "meta",     \
+		[MAP_KNOWN] = "known",                                                                                 \
 		[MAP_RINGS_RX] = "rings_rx", [MAP_RINGS_TX] = "rings_tx",                                               \
 	}
 int pin_dir_make(const char *dir, struct capture_error *err);

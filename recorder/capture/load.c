@@ -144,6 +144,7 @@ int maps_create(struct capture *c, struct capture_error *err)
 		{ CAPTURE_DESK, BPF_MAP_TYPE_ARRAY, "desk", 4, sizeof(union rec_desk), 1 + all, mapped },
 		{ CAPTURE_POLICY, BPF_MAP_TYPE_ARRAY, "policy", 4, sizeof(struct rec_policy), 1, mapped },
 		{ CAPTURE_OWN, BPF_MAP_TYPE_HASH, "own", sizeof(struct rec_own_key), 4, REC_OWN_FLOWS, 0 },
+		{ MAP_KNOWN, BPF_MAP_TYPE_ARRAY, "known", 4, REC_KNOWN_VALUE(m->ring_size), 1, 0 },
 		{ CAPTURE_BELL, BPF_MAP_TYPE_RINGBUF, c->pin_dir ? "bell" : BELL_UNPINNED, 0, 0, 4096, 0 },
 		{ CAPTURE_JOURNAL, BPF_MAP_TYPE_ARRAY, "journal", 4, m->journal_bytes, 1, mapped },
 	};
@@ -193,6 +194,7 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 		{ o->maps.desk, c->map[CAPTURE_DESK] },
 		{ o->maps.policy, c->map[CAPTURE_POLICY] },
 		{ o->maps.own, c->map[CAPTURE_OWN] },
+		{ o->maps.known, c->map[MAP_KNOWN] },
 		{ o->maps.bell, c->map[CAPTURE_BELL] },
 	};
 

@@ -5,6 +5,7 @@ usage: check.py URI DATABASE sequence N [FIRST]     the frames of `generate --ra
        check.py URI DATABASE quiet N FLOWS          the quiet frames of `generate`: each of N once
        check.py URI DATABASE balance [SENSOR]       every second closes, and says what the packets themselves say
        check.py URI DATABASE ledger [SENSOR]        every batch is there, holds what it says, and follows the one before
+       check.py URI DATABASE floods                 every summary is of whole seconds of the balance, and adds up with them
        check.py URI DATABASE pcap rx FILE [tx FILE]...   packet by packet, field by field
        check.py URI DATABASE segments SIDE          packets, bytes, segments, bytes of the segments with their headers
        check.py URI DATABASE days                   no packet in the collection of another day or year
@@ -232,6 +233,51 @@ def balance(db, sensor=None):
 
 # What tells one packet from another where there is no _id.
 TWINS = ("ts", "ns", "len", "local", "lport", "rport", "ipid", "seq", "csum")
+
+
+def floods(db):
+    """What is summarised in the balance is in floods_*, to the packet and to the byte: in all, and over each epoch's seconds."""
+    found = Verdict()
+    rows = collections.defaultdict(list)
+    for name in daily(db, "balance"):
+        for d in db[name].find():
+            sums = [sum(d["summarised"][term][unit] for term in ("flow", "prefix")) for unit in ("packets", "bytes")]
+            rows[bytes(d["_id"])[:16], d["side"]].append((int(d["sec"]), int(d["secs"]), *sums))
+    epochs = collections.defaultdict(lambda: [0, 0, None, 0])
+    by = collections.Counter()
+    for name in daily(db, "floods"):
+        for d in db[name].find():
+            cell = epochs[bytes(d["_id"])[:16], d["side"], int(d["epoch"])]
+            cell[0] += d["packets"]
+            cell[1] += d["bytes"]
+            cell[2] = int(d["sec"])
+            cell[3] = int(d["secs"])
+            by[d["by"]] += d["packets"]
+            if d["ts"] > d["last"] or not d["why"] or d["len_min"] > d["len_max"] or not d["packets"]:
+                found.differ(f"a summary that cannot be: {d}")
+    aligned = 0
+    for key, seconds in rows.items():
+        mine = {e: cell for (capture, side, e), cell in epochs.items() if (capture, side) == key}
+        for unit, at in (("packets", 0), ("bytes", 1)):
+            want, have = sum(row[2 + at] for row in seconds), sum(cell[at] for cell in mine.values())
+            if want != have:
+                found.differ(f"{key[1]}: {want} {unit} summarised in the balance, {have} in floods")
+        for epoch, (packets, size, sec, secs) in mine.items():
+            inside = [row for row in seconds if sec <= row[0] and row[0] + row[1] <= sec + secs]
+            across = [row for row in seconds if row not in inside and row[0] < sec + secs and sec < row[0] + row[1] and row[2]]
+            if across:
+                continue
+            aligned += 1
+            if [sum(row[2] for row in inside), sum(row[3] for row in inside)] != [packets, size]:
+                found.differ(f"{key[1]} epoch {epoch}, seconds {sec} to {sec + secs - 1}: {packets} packets, {size} bytes;"
+                             f" the balance has {sum(row[2] for row in inside)} and {sum(row[3] for row in inside)}")
+    if set(key[:2] for key in epochs) - set(rows):
+        found.differ("summaries of a capture that has no balance")
+    if epochs and not aligned:
+        found.differ("no epoch could be compared by itself")
+    print(f"epochs {len(epochs)} compared {aligned} summarised {sum(by.values())} "
+          + " ".join(f"{k} {n}" for k, n in sorted(by.items())) + f" differ {found.count}")
+    return found.count == 0
 
 
 def ledger(db, sensor=None):
@@ -479,6 +525,7 @@ def main():
         "quiet": lambda: quiet(db, *map(int, rest)),
         "balance": lambda: balance(db, *rest),
         "ledger": lambda: ledger(db, *rest),
+        "floods": lambda: floods(db),
         "pcap": lambda: pcap(db, rest),
         "segments": lambda: segments(db, *rest),
         "days": lambda: days(db),

@@ -14,7 +14,7 @@
  *
  * Quiet frames (--quiet-per N: every Nth) go over --quiet-flows conversations in turn: flow k comes from 10.200.0.0 +
  * k, port 20000 + k, even ones TCP, odd ones UDP; its n-th frame (from 0) has the IPv4 id n. The first half goes to the
- * flood's destination, the others to 10.201.0.0 + k.
+ * flood's destination, the others to 10.201.0.0 + k. With --first N the first N of them were sent before.
  *
  * --flows N: heavy-tailed conversations instead of a flood, see generate_flows.h; live frames only.
  *

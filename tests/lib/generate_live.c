@@ -232,6 +232,8 @@ int send_live(const struct options *o, struct result *r)
 	fill_settings((struct gen_settings *)&bpf->rodata->settings, o, frame, &len);
 	bpf->bss->state.random = o->seed;
 	bpf->bss->state.until_quiet = o->quiet_per;
+	bpf->bss->state.flow = (uint32_t)(o->first % o->quiet_flows);
+	bpf->bss->state.round = (uint32_t)(o->first / o->quiet_flows);
 	if (generate_bpf__load(bpf)) {
 		fprintf(stderr, "generate: loading its program: %s\n", strerror(errno));
 		goto out;

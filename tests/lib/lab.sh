@@ -304,6 +304,7 @@ lab_balance() { lab_query balance | jq -r --arg term "$1" '.[$term].packets'; }
 lab_closed() {
   shows 'every second closes' lab_check balance
   shows 'every batch is there' lab_check ledger
+  shows 'every summary adds up' lab_check floods
 }
 
 # lab_cpu PID: user and system time so far, ms
