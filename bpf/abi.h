@@ -221,7 +221,7 @@ _Static_assert(sizeof(struct rec_flood_set) == 64, "a cache line");
  * protocol of each shape.
  */
 #define REC_HEAVY_SETS(ring) ((ring) < 1u << 20 ? 64u : (ring) > 1u << 25 ? 2048u : (ring) >> 14)
-#define REC_FLOW_SETS(ring) ((ring) < 1u << 16 ? 8u : (ring) > 1u << 25 ? 4096u : (ring) >> 13)
+#define REC_FLOW_SETS(ring) ((ring) > 1u << 23 ? 4096u : (ring) >> 11)
 #define REC_PREFIX_SETS(ring) (REC_FLOW_SETS(ring) / 4)
 #define REC_PROTOCOLS (4u * 256u) /* not IP, none, IPv4, IPv6 */
 #define REC_PROTOCOL_INDEX(shape, proto) (((shape) >> 1 & 3u) * 256u + ((proto) & 255u))

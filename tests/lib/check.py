@@ -148,8 +148,9 @@ def quiet(db, count, flows):
     fields = dict.fromkeys(("dir", "local", "remote", "lport", "rport", "ipid"), 1) | {"_id": 0}
     for _, d in packets(db, fields, {"$or": [{"lport": {"$gte": 20000}}, {"rport": {"$gte": 20000}}]}):
         source = source_end(d, "local", "remote")
-        if source.startswith("10.200."):
-            have[source_end(d, "lport", "rport") - 20000][d["ipid"]] += 1
+        flow = source_end(d, "lport", "rport") - 20000
+        if source == f"10.200.{flow >> 8}.{flow & 255}": # else it is a flood's random source
+            have[flow][d["ipid"]] += 1
     missing = twice = strangers = 0
     for k in range(flows):
         rounds = count // flows + (k < count % flows)

@@ -164,8 +164,8 @@ int generate(struct xdp_md *ctx)
 		v.source = (__u32)random;
 	else if (settings.sources_mode == GEN_MANY)
 		v.source = bpf_htonl(bpf_ntohl(v.source) + (__u32)((random & 0xffffffff) * settings.sources >> 32));
-	else
-		v.port = 4000; /* one source is one conversation */
+	if (settings.sources_mode != GEN_RANDOM)
+		v.port = 4000; /* a source is one conversation */
 	return send4(data, end, t, &v);
 }
 
