@@ -343,6 +343,10 @@ REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct re
 	__u32 set = (__u32)id->all & (flows - 1);
 
 	e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
+	if (!e) { /* each key has two sets: few are full before all are */
+		set = (__u32)(id->all >> 16) & (flows - 1);
+		e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
+	}
 	if (e) {
 		rec_flood_add(e, s, cap, wire, now, why);
 		return REC_SUMMARISED_FLOW;

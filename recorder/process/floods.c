@@ -9,7 +9,7 @@
 #include "recorder/process/drainer.h"
 #include "recorder/source/summary.h"
 
-#define PIECE 2000u	  /* documents of one call of the sink */
+#define PIECE 10000u	  /* documents of one call of the sink */
 #define MANY_ROWS 4096u	  /* of an epoch with more the next one may be longer */
 #define INTERVAL_S 1u
 #define INTERVAL_MANY_S 10u

@@ -7,8 +7,9 @@
 
 #include "recorder/core/log.h"
 
-/* Of one command, so that it stays far below maxTimeMS. */
+/* Of one command, so that it stays far below maxTimeMS: an update costs the server ten times what an insert does. */
 #define DOCUMENTS_MOST 1000u
+#define INSERTS_MOST 10000u
 #define BYTES_MOST (4u << 20)
 
 /* {q: {_id}, u: document, upsert: true}; false when it has no _id. */
@@ -50,6 +51,28 @@ enum db_result small_replace(struct db_client *client, const char *collection, c
 	bson_destroy(&command);
 	/* Two upserts of one _id at the same time: the other one was faster, and ours comes again. */
 	return result == DB_DUPLICATE ? (problem->result = DB_LATER) : result;
+}
+
+static enum db_result insert_new(struct db_client *client, const char *collection, const bson_t *const *documents,
+				 size_t count, struct db_problem *problem)
+{
+	bson_t command = BSON_INITIALIZER, list;
+	enum db_result result;
+	const char *key;
+	char text[16];
+
+	BSON_APPEND_UTF8(&command, "insert", collection);
+	BSON_APPEND_BOOL(&command, "ordered", false);
+	db_append_write_concern(&command);
+	BSON_APPEND_ARRAY_BEGIN(&command, "documents", &list);
+	for (size_t i = 0; i < count; i++) {
+		bson_uint32_to_string((uint32_t)i, &key, text, sizeof(text));
+		BSON_APPEND_DOCUMENT(&list, key, documents[i]);
+	}
+	bson_append_array_end(&command, &list);
+	result = db_command(client, NULL, &command, NULL, problem);
+	bson_destroy(&command);
+	return result;
 }
 
 static enum db_result delete_range(struct db_client *client, const char *collection, const bson_value_t *from,
@@ -113,12 +136,18 @@ struct puts {
 	const bson_value_t *drop_from, *drop_to;
 };
 
+/* Summaries of floods come by the ten thousand, and are there already only when they are given again. */
+static bool mostly_new(const struct puts *puts)
+{
+	return !strcmp(puts->family, "floods");
+}
+
 /* As many of them as one command takes; at least one. */
 static size_t piece(const struct puts *puts, size_t from)
 {
-	size_t bytes = 0, n = 0;
+	size_t bytes = 0, n = 0, most = mostly_new(puts) ? INSERTS_MOST : DOCUMENTS_MOST;
 
-	while (from + n < puts->count && n < DOCUMENTS_MOST && (!n || bytes + puts->documents[from + n]->len <= BYTES_MOST))
+	while (from + n < puts->count && n < most && (!n || bytes + puts->documents[from + n]->len <= BYTES_MOST))
 		bytes += puts->documents[from + n++]->len;
 	return n;
 }
@@ -130,7 +159,9 @@ static enum db_result replace_all(struct db_client *client, const char *name, co
 
 	for (size_t from = 0, n; result == DB_OK && from < puts->count; from += n) {
 		n = piece(puts, from);
-		result = small_replace(client, name, puts->documents + from, n, problem);
+		result = mostly_new(puts) ? insert_new(client, name, puts->documents + from, n, problem) : DB_DUPLICATE;
+		if (result == DB_DUPLICATE)
+			result = small_replace(client, name, puts->documents + from, n, problem);
 		report->commands++;
 		if (result == DB_OK) {
 			report->inserted += (uint32_t)n;
