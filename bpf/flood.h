@@ -361,7 +361,9 @@ REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct re
 	if (!e) {
 		rec_flood_protocol(&id->key);
 		table += REC_SETS_LEN(prefixes);
-		e = (struct rec_flood *)table + REC_PROTOCOL_INDEX(id->key.shape, id->key.proto);
+		set = REC_PROTOCOL_INDEX(id->key.shape, id->key.proto);
+		asm volatile("" : "+r"(set)); /* Linux 6.1 knows nothing of the sum, so the mask has to stand behind it */
+		e = (struct rec_flood *)table + (set & (REC_PROTOCOLS - 1));
 		if (e->epoch != epoch || !e->packets)
 			rec_flood_new(e, &id->key, epoch);
 	}
