@@ -228,7 +228,8 @@ static void end_capture_in_file(struct drainer *d, const struct lane *lane)
 		balance_now(&lane->sides[s].balance, term);
 		statistics.received += term[REC_SEEN].packets;
 		statistics.filtered += term[REC_FILTERED_OWN].packets + term[REC_FILTERED_EXPR].packets;
-		for (unsigned t = REC_LOST_RING_FULL; t <= REC_LOST_UNREADABLE; t++)
+		/* What was summarised is in the database, but not in the file. */
+		for (unsigned t = REC_SUMMARISED_FLOW; t <= REC_LOST_UNREADABLE; t++)
 			statistics.dropped += term[t].packets;
 	}
 	err = file_sink_statistics(d->file, &statistics);

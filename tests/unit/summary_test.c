@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The tables that bpf/flood.h fills, natively: what is counted, read, merged, and said in a document. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bpf/flood.h"
+#include "recorder/core/util.h"
+#include "recorder/ledger/flood_rows.h"
+#include "recorder/source/summary.h"
+
+#define RING REC_RING_MIN
+#define SEED 12345u
+
+static uint64_t state = 88172645463325252ull;
+static const struct batch_source source = {.sensor = "s", .iface = "eth0", .capture = {1, 2, 3}};
+
+static uint32_t dice(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (uint32_t)(state >> 16);
+}
+
+static struct rec_ring *new_ring(void)
+{
+	struct rec_ring *ring = calloc(1, REC_RING_VALUE(RING));
+
+	assert_non_null(ring);
+	return ring;
+}
+
+/* A UDP packet over IPv4 as the parser leaves it. */
+static struct rec_slot slot_of(uint32_t from, uint32_t to, uint16_t port, uint32_t wire)
+{
+	struct rec_slot s = {.head = {.wire_len = wire, .proto = REC_IP_UDP, .off = {14, 34}}};
+
+	s.bytes[14] = 0x45;
+	put_be32(s.bytes + 26, from);
+	put_be32(s.bytes + 30, to);
+	put_be16(s.bytes + 34, port);
+	put_be16(s.bytes + 36, 53);
+	return s;
+}
+
+static enum rec_term count(struct rec_ring *ring, const struct rec_slot *s, uint64_t now, uint32_t epoch, uint32_t why)
+{
+	struct rec_flood_id id;
+
+	rec_flood_key(&id, s, 42, SEED);
+	return rec_flood_count((uint8_t *)ring + REC_TABLE_AT((size_t)RING, epoch), RING, &id, s, 42, now, epoch, why);
+}
+
+/* Far more keys than there is room for, from two rings, two epochs: every packet and byte is in some entry, none in two. */
+static void sums_are_exact(void **unused)
+{
+	struct rec_ring *ring[2] = {new_ring(), new_ring()};
+	struct rec_count sent[2][2] = {{{0}}}, found[2][2] = {{{0}}};
+
+	(void)unused;
+	for (uint32_t epoch = 6; epoch < 8; epoch++)
+		for (unsigned i = 0; i < 50000; i++) {
+			struct rec_slot s = slot_of(dice(), i % 3 ? 0x0a000001 : dice(), (uint16_t)dice(), 60 + dice() % 1400);
+			enum rec_term term = count(ring[i & 1], &s, 1000 + i, epoch, i % 3 ? REC_WHY_DEST : REC_WHY_SOURCE);
+
+			assert_true(term == REC_SUMMARISED_FLOW || term == REC_SUMMARISED_PREFIX);
+			sent[epoch & 1][term - REC_SUMMARISED_FLOW].packets++;
+			sent[epoch & 1][term - REC_SUMMARISED_FLOW].bytes += s.head.wire_len;
+		}
+	for (uint32_t epoch = 6; epoch < 8; epoch++) {
+		struct summaries all = {0};
+
+		assert_int_equal(summaries_add(&all, ring[0], RING, epoch), 0);
+		assert_int_equal(summaries_add(&all, ring[1], RING, epoch), 0);
+		summaries_merge(&all);
+		for (size_t i = 0; i < all.count; i++) {
+			struct rec_count *to = &found[epoch & 1][(all.row[i].key.shape & 0xf0) != 0];
+
+			to->packets += all.row[i].packets;
+			to->bytes += all.row[i].bytes;
+			if (i)
+				assert_true(memcmp(&all.row[i - 1].key, &all.row[i].key, sizeof(all.row[i].key)) < 0);
+		}
+		assert_true(found[epoch & 1][0].packets && found[epoch & 1][1].packets);
+		summaries_free(&all);
+	}
+	assert_memory_equal(sent, found, sizeof(sent));
+	free(ring[0]);
+	free(ring[1]);
+}
+
+static void an_epoch_before_is_empty(void **unused)
+{
+	struct rec_ring *ring = new_ring();
+	struct rec_slot s = slot_of(1, 2, 3, 100);
+	struct summaries all = {0};
+
+	(void)unused;
+	count(ring, &s, 10, 1, REC_WHY_FLOW);
+	count(ring, &s, 20, 3, REC_WHY_FULL);
+	assert_int_equal(summaries_add(&all, ring, RING, 1), 0);
+	assert_int_equal(all.count, 0);
+	assert_int_equal(summaries_add(&all, ring, RING, 3), 0);
+	assert_int_equal(all.count, 1);
+	assert_int_equal(all.row[0].packets, 1);
+	assert_int_equal(all.row[0].first, 20);
+	assert_int_equal(all.row[0].why, 1u << REC_WHY_FULL);
+	summaries_free(&all);
+	free(ring);
+}
+
+/* A heavy key keeps its place among keys that come once; one that is gone for two seconds has none. */
+static void heavy_stays(void **unused)
+{
+	__u64 set[4] = {0};
+	uint32_t most = 0;
+
+	(void)unused;
+	for (unsigned i = 0; i < 4000; i++) {
+		most = rec_heavy(set, 77, 5);
+		for (unsigned k = 0; k < 3; k++)
+			assert_true(rec_heavy(set, 1000000 + dice() % 1000000, 5) < 100);
+	}
+	assert_int_equal(most, 4000);
+	assert_true(rec_heavy(set, 77, 6) > 1999);
+	assert_true(rec_heavy(set, 77, 22) < 3);
+}
+
+static void known_are_kept(void **unused)
+{
+	__u64 set[4] = {0}, *place, *last = NULL;
+	uint32_t flow;
+
+	(void)unused;
+	for (uint32_t tag = 1; tag <= 4; tag++) {
+		place = rec_known(set, tag, 10, 0, &flow);
+		assert_non_null(place);
+		*place = rec_entry(tag, 10, 1);
+		last = place;
+	}
+	for (uint32_t tag = 1; tag <= 3; tag++) { /* in a later window: known */
+		assert_null(rec_known(set, tag, 12, 0, &flow));
+		assert_true(flow & REC_EARLIER);
+	}
+	place = rec_known(set, 99, 12, 0, &flow);
+	assert_ptr_equal(place, last); /* the one that was not seen again */
+	*place = rec_entry(99, 12, 1);
+	assert_null(rec_known(set, 99, 13, 0, &flow));
+	assert_null(rec_known(set, 100, 14, 0, &flow)); /* all four go on */
+	assert_int_equal(flow, 0);
+	assert_non_null(rec_known(set, 100, 12 + REC_MINUTE + 2, 0, &flow));
+}
+
+static void limits_fall(void **unused)
+{
+	(void)unused;
+	assert_int_equal(rec_flood_why(REC_FILL_COUNT - 1, REC_COUNT_MOST, ~0u, ~0u), 0);
+	for (uint32_t fill = REC_FILL_COUNT; fill < REC_FILL_NEW; fill++) {
+		uint32_t limit = rec_flood_limit(fill);
+
+		assert_int_equal(limit, 8192u >> 2 * (fill - REC_FILL_COUNT));
+		assert_int_equal(rec_flood_why(fill, limit, limit, limit), 0);
+		assert_int_equal(rec_flood_why(fill, limit + 1, 0, 0), REC_WHY_FLOW);
+		assert_int_equal(rec_flood_why(fill, limit + 1 > REC_COUNT_MOST ? REC_COUNT_MOST : (limit + 1) | REC_EARLIER, 0, 0),
+				 REC_WHY_FLOW);
+		assert_int_equal(rec_flood_why(fill, 1, 0, limit + 1), REC_WHY_DEST);
+		assert_int_equal(rec_flood_why(fill, 1, limit + 1, 0), REC_WHY_SOURCE);
+		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER, limit + 1, limit + 1), 0);
+	}
+	assert_int_equal(rec_flood_why(REC_FILL_NEW, 0, 0, 0), REC_WHY_NEW);
+	assert_int_equal(rec_flood_why(REC_FILL_NEW, 1 | REC_EARLIER, 0, 0), 0);
+	assert_int_equal(rec_flood_why(16, 1 | REC_EARLIER, 0, 0), REC_WHY_FULL);
+}
+
+static const char *text_at(const bson_t *document, const char *name)
+{
+	bson_iter_t it;
+
+	return bson_iter_init_find(&it, document, name) && BSON_ITER_HOLDS_UTF8(&it) ? bson_iter_utf8(&it, NULL) : "";
+}
+
+static int64_t number_at(const bson_t *document, const char *name)
+{
+	bson_iter_t it;
+
+	assert_true(bson_iter_init_find(&it, document, name));
+	return bson_iter_as_int64(&it);
+}
+
+static void documents(void **unused)
+{
+	struct flood_epoch epoch = {.source = &source, .side = REC_TX, .epoch = 7, .sec = 100, .end = 103};
+	struct rec_slot s = slot_of(0xcb007107, 0xc6120001, 4000, 60);
+	struct rec_ring *ring = new_ring();
+	bson_t flow = BSON_INITIALIZER, net = BSON_INITIALIZER;
+	struct summaries all = {0};
+	uint8_t id[FLOOD_ID_LEN];
+	struct rec_flood_key key;
+
+	(void)unused;
+	count(ring, &s, 100500000001ull, 7, REC_WHY_FLOW);
+	s.head.wire_len = 1500;
+	count(ring, &s, 102000000000ull, 7, REC_WHY_DEST);
+	assert_int_equal(summaries_add(&all, ring, RING, 7), 0);
+	assert_int_equal(all.count, 1);
+	flood_document(&flow, &epoch, 5, &all.row[0]);
+	assert_string_equal(text_at(&flow, "by"), "flow");
+	assert_string_equal(text_at(&flow, "src"), "203.0.113.7");
+	assert_string_equal(text_at(&flow, "dst"), "198.18.0.1");
+	assert_string_equal(text_at(&flow, "side"), "tx");
+	assert_string_equal(text_at(&flow, "why.0"), "");
+	assert_int_equal(number_at(&flow, "sport"), 4000);
+	assert_int_equal(number_at(&flow, "dport"), 53);
+	assert_int_equal(number_at(&flow, "proto"), 17);
+	assert_int_equal(number_at(&flow, "packets"), 2);
+	assert_int_equal(number_at(&flow, "bytes"), 1560);
+	assert_int_equal(number_at(&flow, "len_min"), 60);
+	assert_int_equal(number_at(&flow, "len_max"), 1500);
+	assert_int_equal(number_at(&flow, "ns"), 1);
+	assert_int_equal(number_at(&flow, "sec"), 100);
+	assert_int_equal(number_at(&flow, "secs"), 3);
+	assert_int_equal(all.row[0].why, 1u << REC_WHY_FLOW | 1u << REC_WHY_DEST);
+	flood_id(id, &epoch, 5);
+	assert_int_equal(get_be32(id + CAPTURE_ID_LEN + 5), 5);
+
+	key = all.row[0].key;
+	rec_flood_prefix(&key, REC_WHY_DEST);
+	all.row[0].key = key;
+	flood_document(&net, &epoch, 6, &all.row[0]);
+	assert_string_equal(text_at(&net, "by"), "destination");
+	assert_string_equal(text_at(&net, "src_net"), "203.0.0.0/8");
+	assert_string_equal(text_at(&net, "dst"), "198.18.0.1");
+	assert_false(bson_has_field(&net, "src") || bson_has_field(&net, "sport"));
+	bson_destroy(&flow);
+	bson_destroy(&net);
+	summaries_free(&all);
+	free(ring);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sums_are_exact), cmocka_unit_test(an_epoch_before_is_empty), cmocka_unit_test(heavy_stays),
+		cmocka_unit_test(known_are_kept), cmocka_unit_test(limits_fall),	      cmocka_unit_test(documents),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
