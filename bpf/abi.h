@@ -25,7 +25,7 @@
 
 #include <linux/types.h>
 
-#define REC_ABI 3u
+#define REC_ABI 4u
 
 /* ---- hooks ------------------------------------------------------------------------------------------------ */
 
@@ -160,7 +160,9 @@ struct rec_seconds {
 	__u64 newest; /* index of the newest slot */
 	__u64 epoch; /* of the flood tables in this second */
 	struct rec_count contended; /* added to atomically; part of total[REC_LOST_CONTENDED] of the newest slot */
-	__u64 reserved[2];
+	__u64 clock;      /* CLOCK_BOOTTIME, ns, when a packet was counted instead of stored: */
+	__u32 jiffy;      /* it serves those that come behind it in the same jiffy, */
+	__u32 clock_uses; /* so many at most */
 	struct rec_second slot[REC_SECONDS];
 };
 _Static_assert(sizeof(struct rec_seconds) == 64 + 256 * REC_SECONDS, "rec_seconds");
@@ -198,11 +200,14 @@ struct rec_flood {
 	__u64 first, last;    /* CLOCK_BOOTTIME, ns */
 	__u32 len_min, len_max;
 	__u32 epoch;
-	__u16 marks;    /* of all of them */
+	__u16 marks;    /* of all that were looked at in full (flood.h) */
 	__u8 why;       /* bits of enum rec_why */
 	__u8 flags_any; /* TCP flags that any of them had */
 	__u8 flags_all; /* that all had */
-	__u8 reserved[7];
+	/* A packet of it that was looked at in full was counted, in this window and at this fill: those like it are, too. */
+	__u8 fill; /* sixteenths of the ring; 0: none was */
+	__u16 window;
+	__u8 reserved[4];
 };
 _Static_assert(sizeof(struct rec_flood) == 96, "rec_flood");
 

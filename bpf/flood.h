@@ -55,15 +55,21 @@ REC_INLINE __u32 rec_entry_count(__u64 e, __u32 window)
 	return age < 15 ? ((__u32)e & REC_COUNT_MOST) >> age : 0;
 }
 
+REC_INLINE __u32 rec_count_more(__u32 n, __u32 weight)
+{
+	n += weight;
+	return n < REC_COUNT_MOST ? n : REC_COUNT_MOST;
+}
+
 /*
  * Looks for a conversation in its set of four. Found: *count is what rec_entry_count says, with EARLIER where it is so; returns
  * NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on.
  *
  * All CPUs share the table and nothing locks it: a word is stored at once, and what is lost when two store is a count or an
- * entry, which comes again. Each packet is counted only when asked for, else the first of a window: few stores, so CPUs
- * do not take each other's lines away.
+ * entry, which comes again. Each packet is counted, for `each` packets, only when that is not 0, else the first of a
+ * window: few stores, so CPUs do not take each other's lines away.
  */
-REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, int each, __u32 *count)
+REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u32 *count)
 {
 	__u32 oldest = 0, age;
 	__u64 *place = 0;
@@ -80,7 +86,7 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, int each, __u32
 				n = earlier = 0;
 			else if (age)
 				earlier = REC_EARLIER;
-			n += n < REC_COUNT_MOST;
+			n = rec_count_more(n, each ? each : 1);
 			if (age || each)
 				set[i] = rec_entry(tag, window, n | earlier);
 			*count = n | earlier;
@@ -107,8 +113,8 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, int each, __u32
 
 /* ---- heavy keys ------------------------------------------------------------------------------------------------- */
 
-/* Counts a packet of the key in its set of four; its packets, or 0: it has found no place. */
-REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window)
+/* Counts `weight` packets of the key in its set of four; its packets, or 0: it has found no place. */
+REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window, __u32 weight)
 {
 	__u32 least = ~0u, at = 0, n;
 
@@ -118,7 +124,7 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window)
 
 		n = rec_entry_count(e, window);
 		if (REC_ENTRY_TAG(e) == tag) {
-			n += n < REC_COUNT_MOST;
+			n = rec_count_more(n, weight);
 			set[i] = rec_entry(tag, window, n);
 			return n;
 		}
@@ -127,12 +133,12 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window)
 			at = i;
 		}
 	}
-	if (least) { /* knocks */
-		set[at & 3] = rec_entry(REC_ENTRY_TAG(set[at & 3]), window, least - 1);
+	if (least >= weight) { /* knocks */
+		set[at & 3] = rec_entry(REC_ENTRY_TAG(set[at & 3]), window, least - weight);
 		return 0;
 	}
-	set[at & 3] = rec_entry(tag, window, 1);
-	return 1;
+	set[at & 3] = rec_entry(tag, window, weight - least);
+	return weight - least;
 }
 
 /* ---- when is a key heavy? --------------------------------------------------------------------------------------- */
@@ -140,7 +146,7 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window)
 /* Sixteenths of the ring that are full. */
 REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
 {
-	return used >= ring_size ? 16 : (__u32)(used / (ring_size / 16));
+	return used >= ring_size ? 16 : (__u32)used / (ring_size / 16);
 }
 
 #define REC_FILL_WATCH 8u
@@ -247,7 +253,7 @@ REC_INLINE void rec_flood_add(struct rec_flood *e, const struct rec_slot *s, __u
 	e->len_max = wire > e->len_max ? wire : e->len_max;
 	e->flags_any |= flags;
 	e->flags_all &= flags;
-	e->why |= (__u8)(1u << why);
+	e->why |= why ? (__u8)(1u << why) : 0; /* 0: as those like it */
 	e->marks |= s->head.marks;
 }
 
@@ -262,6 +268,13 @@ REC_INLINE void rec_flood_new(struct rec_flood *e, const struct rec_flood_key *k
 	e->epoch = epoch;
 }
 
+/* Those like the packet need not be looked at in full for a while. */
+REC_INLINE void rec_flood_decide(struct rec_flood *e, __u64 now, __u32 fill)
+{
+	e->window = REC_WINDOW_NO(now);
+	e->fill = (__u8)fill;
+}
+
 REC_INLINE int rec_flood_same(const struct rec_flood_key *a, const struct rec_flood_key *b)
 {
 	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
@@ -270,11 +283,11 @@ REC_INLINE int rec_flood_same(const struct rec_flood_key *a, const struct rec_fl
 }
 
 /*
- * The key's entry in the set (eight entries behind each other), made if there is room; NULL: there is none, or another key with
- * the same tag has it.
+ * The key's entry in the set (eight entries behind each other), made if `make` says so and there is room; NULL: there is
+ * none, or another key with the same tag has it.
  */
 REC_INLINE struct rec_flood *rec_flood_find(struct rec_flood_set *set, struct rec_flood *entry,
-					    const struct rec_flood_key *key, __u32 tag, __u32 epoch)
+					    const struct rec_flood_key *key, __u32 tag, __u32 epoch, int make)
 {
 	__u32 used = set->epoch == epoch ? set->used : 0, at = used;
 
@@ -291,6 +304,8 @@ REC_INLINE struct rec_flood *rec_flood_find(struct rec_flood_set *set, struct re
 	entry += at;
 	if (at < used)
 		return rec_flood_same(&entry->key, key) ? entry : 0;
+	if (!make)
+		return 0;
 	set->epoch = epoch;
 	set->used = at + 1;
 	set->tag[at] = tag;
@@ -303,8 +318,11 @@ REC_INLINE void rec_flood_prefix(struct rec_flood_key *key, __u32 why)
 {
 	__u64 *word = (__u64 *)key, *net = why == REC_WHY_SOURCE ? word + 2 : word;
 
-	/* the first 8 bits of IPv4, 32 of IPv6, the maker of MAC addresses: in memory order, on a little-endian machine */
-	net[0] &= key->shape == 4 ? 0xffull : key->shape == 6 ? 0xffffffffull : 0xffffffull;
+	/*
+	 * The first 8 bits of IPv4, 12 of IPv6 (what IANA gives to a registry: random addresses fall into 512 of them), the maker of
+	 * MAC addresses: in memory order, on a little-endian machine.
+	 */
+	net[0] &= key->shape == 4 ? 0xffull : key->shape == 6 ? 0xf0ffull : 0xffffffull;
 	net[1] = 0;
 	key->sport = key->dport = 0;
 	key->shape |= why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST;
@@ -329,45 +347,192 @@ REC_INLINE void rec_flood_protocol(struct rec_flood_key *key)
 	key->shape = (key->shape & 15) | REC_SHAPE_PROTOCOL;
 }
 
+/* Where a key's entry may be: a set of a table. */
+#define REC_SET(table, sets, set) ((struct rec_flood_set *)(table) + (set))
+#define REC_ENTRIES(table, sets, set) \
+	((struct rec_flood *)((table) + (sets) * sizeof(struct rec_flood_set)) + (set) * REC_FLOOD_WAYS)
+
+REC_INLINE struct rec_flood *rec_flood_in(__u8 *table, __u32 sets, __u32 hash, __u32 tag, const struct rec_flood_key *key,
+					  __u32 epoch, int make)
+{
+	__u32 set = hash & (sets - 1);
+
+	return rec_flood_find(REC_SET(table, sets, set), REC_ENTRIES(table, sets, set), key, tag, epoch, make);
+}
+
+/* No flow has room in the set any more. */
+REC_INLINE int rec_flood_crowded(__u8 *table, __u32 sets, __u32 hash, __u32 epoch)
+{
+	const struct rec_flood_set *set = REC_SET(table, sets, hash & (sets - 1));
+
+	return set->epoch == epoch && set->used >= REC_FLOOD_WAYS;
+}
+
+/* Each key has two sets of flows: few are full before all are. */
+#define REC_SECOND_SET(id) ((__u32)((id)->all >> 16))
+
 /*
  * Counts the packet in the epoch's table, which is at `table` and of a ring of that size, at the first level that has
  * room. Returns the term of the balance.
  */
 REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct rec_flood_id *id, const struct rec_slot *s,
-					 __u32 cap, __u64 now, __u32 epoch, __u32 why)
+					 __u32 cap, __u64 now, __u32 epoch, __u32 fill, __u32 why)
 {
 	const __u32 flows = REC_FLOW_SETS(ring_size), prefixes = REC_PREFIX_SETS(ring_size);
-	struct rec_flood_set *heads = (void *)table;
-	struct rec_flood *entries = (void *)(table + flows * sizeof(struct rec_flood_set)), *e;
-	const __u32 wire = s->head.wire_len;
-	__u32 set = (__u32)id->all & (flows - 1);
+	const __u32 wire = s->head.wire_len, tag = (__u32)(id->all >> 32);
+	struct rec_flood *e;
+	__u32 at;
 
-	e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
-	if (!e) { /* each key has two sets: few are full before all are */
-		set = (__u32)(id->all >> 16) & (flows - 1);
-		e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
-	}
+	e = rec_flood_in(table, flows, (__u32)id->all, tag, &id->key, epoch, 1);
+	if (!e)
+		e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 1);
 	if (e) {
 		rec_flood_add(e, s, cap, wire, now, why);
+		rec_flood_decide(e, now, fill);
 		return REC_SUMMARISED_FLOW;
 	}
 	rec_flood_prefix(&id->key, why);
 	id->all = rec_flood_hash(id, why);
 	table += REC_SETS_LEN(flows);
-	heads = (void *)table;
-	entries = (void *)(table + prefixes * sizeof(struct rec_flood_set));
-	set = (__u32)id->all & (prefixes - 1);
-	e = rec_flood_find(heads + set, entries + set * REC_FLOOD_WAYS, &id->key, (__u32)(id->all >> 32), epoch);
+	e = rec_flood_in(table, prefixes, (__u32)id->all, (__u32)(id->all >> 32), &id->key, epoch, 1);
 	if (!e) {
 		rec_flood_protocol(&id->key);
 		table += REC_SETS_LEN(prefixes);
-		set = REC_PROTOCOL_INDEX(id->key.shape, id->key.proto);
-		asm volatile("" : "+r"(set)); /* Linux 6.1 knows nothing of the sum, so the mask has to stand behind it */
-		e = (struct rec_flood *)table + (set & (REC_PROTOCOLS - 1));
+		at = REC_PROTOCOL_INDEX(id->key.shape, id->key.proto);
+		asm volatile("" : "+r"(at)); /* Linux 6.1 knows nothing of the sum, so the mask has to stand behind it */
+		e = (struct rec_flood *)table + (at & (REC_PROTOCOLS - 1));
 		if (e->epoch != epoch || !e->packets)
 			rec_flood_new(e, &id->key, epoch);
+	} else if (why != REC_WHY_SOURCE && why != REC_WHY_FLOW) {
+		rec_flood_decide(e, now, fill); /* what goes for this stranger goes for the next one from there */
 	}
 	rec_flood_add(e, s, cap, wire, now, why);
+	return REC_SUMMARISED_PREFIX;
+}
+
+/* ---- at a glance ------------------------------------------------------------------------------------------------- */
+
+/*
+ * The usual frame, without the parser: Ethernet, IP without options, TCP, UDP, an echo or a later fragment, whole and sound.
+ * Fills the head's off, proto, hash, wire_len and marks as rec_parse would and returns 1; 0 for any other frame.
+ */
+REC_INLINE int rec_glance(struct rec_slot *s, __u32 avail, __u32 wire, __u32 seed32)
+{
+	__u64 flow, seed = seed32 * 0xd6e8feb86659fd93ull;
+	const __u8 *p = s->bytes + 14, *q;
+	const __u32 etype = rec_ld16(s->bytes + 12);
+	__u32 proto, len, l4, need, icmp;
+
+	if (etype == REC_BE16(REC_ETH_IPV4)) {
+		l4 = 34;
+		len = REC_BE16(rec_ld16(p + 2));
+		if (avail < 54 || p[0] != 0x45 || len < 20 || len + 14 > wire)
+			return 0;
+		len -= 20;
+		proto = p[9];
+		icmp = REC_IP_ICMP;
+		flow = rec_mix(rec_ld32(p + 12), seed) + rec_mix(rec_ld32(p + 16), seed);
+		if (rec_ld16(p + 6) & REC_BE16(0x1fff)) {
+			l4 = 0;
+			goto sound;
+		}
+		q = s->bytes + 34;
+	} else if (etype == REC_BE16(REC_ETH_IPV6)) {
+		l4 = 54;
+		len = REC_BE16(rec_ld16(p + 4));
+		if (avail < 74 || p[0] >> 4 != 6 || len + 54 > wire)
+			return 0;
+		proto = p[6];
+		icmp = REC_IP_ICMP6;
+		flow = rec_mix6(p + 8, seed) + rec_mix6(p + 24, seed);
+		q = s->bytes + 54;
+	} else {
+		return 0;
+	}
+	if (proto == REC_IP_TCP) {
+		need = (q[12] >> 4) * 4u;
+		if (need < 20)
+			return 0;
+		flow += rec_ports(rec_ld16(q), rec_ld16(q + 2));
+	} else if (proto == REC_IP_UDP) {
+		need = 8;
+		if (rec_ld16(q + 2) == REC_BE16(REC_PORT_VXLAN) || rec_ld16(q + 2) == REC_BE16(REC_PORT_GENEVE) ||
+		    REC_BE16(rec_ld16(q + 4)) < 8)
+			return 0;
+		flow += rec_ports(rec_ld16(q), rec_ld16(q + 2));
+	} else if (proto == icmp) {
+		need = 8;
+		if (icmp == REC_IP_ICMP ? q[0] & ~8u : (q[0] & ~1u) != 128)
+			return 0; /* not an echo or its answer */
+	} else {
+		return 0;
+	}
+	if (need > len || l4 + need > avail)
+		return 0;
+sound:
+	if (!flow)
+		return 0;
+	s->head.off[REC_L3] = 14;
+	s->head.off[REC_L4] = (__u8)l4;
+	s->head.off[REC_INNER_L3] = s->head.off[REC_INNER_L4] = 0;
+	s->head.proto = (__u8)proto;
+	s->head.marks = l4 ? 0 : REC_MARK_FRAGMENT;
+	s->head.wire_len = wire;
+	s->head.hash = rec_flow_hash(flow, proto);
+	return 1;
+}
+
+/* One in so many is looked at in full nevertheless, and weighs for all of them. */
+#define REC_SAMPLE 16u
+
+/* What rec_flood_like returns when it is this one's turn: of a conversation, of strangers to a heavy destination. */
+#define REC_LIKE_FLOW (-1)
+#define REC_LIKE_DEST (-2)
+
+REC_INLINE int rec_flood_holds(const struct rec_flood *e, __u32 window, __u32 fill)
+{
+	return e->fill && e->window == (window & 0xffff) && e->fill <= fill;
+}
+
+/*
+ * Counts the packet as those like it have been in this window, at this fill or a lower one: as its conversation was, or, a
+ * stranger (`set` of `known` does not have it), as others from its network to its destination. Returns the term of the balance, or
+ * what is not positive: it is to be looked at in full.
+ */
+REC_INLINE int rec_flood_like(__u8 *table, __u32 ring_size, struct rec_flood_id *id, const struct rec_slot *s, __u32 cap,
+			      __u64 now, __u32 epoch, __u32 fill, const __u64 *set)
+{
+	const __u32 flows = REC_FLOW_SETS(ring_size), prefixes = REC_PREFIX_SETS(ring_size);
+	const __u32 tag = (__u32)(id->all >> 32), window = REC_WINDOW_NO(now);
+	struct rec_flood *e;
+
+	e = rec_flood_in(table, flows, (__u32)id->all, tag, &id->key, epoch, 0);
+	if (!e)
+		e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 0);
+	if (e) {
+		if (!rec_flood_holds(e, window, fill))
+			return 0;
+		if (e->packets % REC_SAMPLE == 0)
+			return REC_LIKE_FLOW;
+		rec_flood_add(e, s, cap, s->head.wire_len, now, 0);
+		return REC_SUMMARISED_FLOW;
+	}
+	if (!rec_flood_crowded(table, flows, (__u32)id->all, epoch) ||
+	    !rec_flood_crowded(table, flows, REC_SECOND_SET(id), epoch))
+		return 0;
+	REC_UNROLL
+	for (__u32 i = 0; i < 4; i++)
+		if (REC_ENTRY_TAG(set[i]) == s->head.hash)
+			return 0;
+	rec_flood_prefix(&id->key, REC_WHY_DEST);
+	id->all = rec_flood_hash(id, REC_WHY_DEST);
+	table += REC_SETS_LEN(flows);
+	e = rec_flood_in(table, prefixes, (__u32)id->all, (__u32)(id->all >> 32), &id->key, epoch, 0);
+	if (!e || !rec_flood_holds(e, window, fill))
+		return 0;
+	if (e->packets % REC_SAMPLE == 0)
+		return REC_LIKE_DEST;
+	rec_flood_add(e, s, cap, s->head.wire_len, now, 0);
 	return REC_SUMMARISED_PREFIX;
 }
 

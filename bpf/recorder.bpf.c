@@ -15,6 +15,7 @@
  *   copy        -> up to 128 bytes straight from the packet; up to 256 when the filter may look at more, or the parser ran out
  *   filter?     -> FILTERED_EXPR, whether or not there is room; what is rejected is not parsed, except on a tap
  *   parse, own? -> FILTERED_OWN: an own packet that the filter rejects counts as rejected (on a tap: as own, so that it passes)
+ *   like those? -> SUMMARISED_FLOW or _PREFIX without being parsed, when the ring fills and others like it were counted
  *   filling?    -> SUMMARISED_FLOW or _PREFIX, if its conversation, source or destination is heavy (flood.h)
  *   no room     -> LOST_RING_FULL, when floods are not counted
  *   publish     -> XCHG of the ring's head, PUBLISHED, the bell if somebody waits
@@ -240,7 +241,7 @@ static __always_inline int load_more(struct rec_slot *slot, const struct packet 
 /* ---- the balance's second ---------------------------------------------------------------------------------------- */
 
 /* Opens the slot of a new second with the totals so far. Readers see sec = 0 while it is written. */
-static __always_inline void roll(struct rec_seconds *s, __u64 now)
+static __noinline void roll(struct rec_seconds *s, __u64 now)
 {
 	__u64 sec = now / NS_PER_SEC, newest = s->newest;
 	struct rec_second *from = &s->slot[newest & (REC_SECONDS - 1)];
@@ -267,15 +268,56 @@ static __always_inline void roll(struct rec_seconds *s, __u64 now)
 	s->until = (sec + 1) * NS_PER_SEC;
 }
 
+/*
+ * Reading the clock is a third of what a counted packet costs. While packets are counted the last reading goes for those behind it, in
+ * the same jiffy (which costs a load, inlined since Linux 5.6) and 64 of them at most. What is stored always has its own.
+ */
+#define CLOCK_USES 64u
+
+static __always_inline __u64 now_or_just_before(struct rec_seconds *s, int *stale)
+{
+	*stale = 0;
+	if (unlikely(s->clock_uses)) {
+		if (s->jiffy == (__u32)bpf_jiffies64()) {
+			s->clock_uses--;
+			*stale = 1;
+			return s->clock;
+		}
+		s->clock_uses = 0;
+	}
+	return bpf_ktime_get_boot_ns();
+}
+
+static __always_inline void keep_clock(struct rec_seconds *s, __u64 now)
+{
+	s->clock = now;
+	s->jiffy = (__u32)bpf_jiffies64();
+	s->clock_uses = CLOCK_USES;
+}
+
 /* ---- the recorder's own connections ------------------------------------------------------------------------------ */
+
+/* The keeper leaves no hole. */
+static __always_inline int is_own_port(const struct rec_policy *p, __u16 sport, __u16 dport)
+{
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < REC_OWN_PORTS; i++) {
+		__u16 port = relaxed(p->own_port[i]);
+
+		if (!port)
+			return 0;
+		if (port == sport || port == dport)
+			return 1;
+	}
+	return 0;
+}
 
 static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
 {
 	struct rec_own_key key = {};
 	struct rec_policy *p;
 	const __u8 *l3, *l4;
-	__u32 zero = 0, i;
-	__u16 port;
+	__u32 zero = 0;
 
 	p = bpf_map_lookup_elem(&policy, &zero);
 	if (!p || !relaxed(p->own_flows) || slot->head.proto != REC_IP_TCP || !slot->head.off[REC_L4] ||
@@ -285,15 +327,7 @@ static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
 	l4 = rec_at(slot, slot->head.off[REC_L4]);
 	key.sport = rec_ld16(l4);
 	key.dport = rec_ld16(l4 + 2);
-#pragma clang loop unroll(full)
-	for (i = 0; i < REC_OWN_PORTS; i++) { /* the keeper leaves no hole */
-		port = relaxed(p->own_port[i]);
-		if (!port)
-			return 0;
-		if (port == key.sport || port == key.dport)
-			break;
-	}
-	if (i == REC_OWN_PORTS)
+	if (!is_own_port(p, key.sport, key.dport))
 		return 0;
 	if (l3[0] >> 4 == 4) {
 		key.src[10] = key.src[11] = key.dst[10] = key.dst[11] = 0xff;
@@ -324,12 +358,48 @@ __weak __noinline int rec_filter(struct rec_slot *slot, __u32 avail, __u32 wire)
 /* ---- a ring that fills ---------------------------------------------------------------------------------------------- */
 
 /*
- * The ring is more than half full: the packet in the slot is counted (the term is returned), or 0: it is stored. cpu_cap: CPU << 16 |
- * header bytes; fill_flow: sixteenths << 16 | what rec_known said. Global, so that the verifier walks it once.
+ * The ring is more than five eighths full, and others like this packet have been counted: as rec_flood_like says. Of the slot only the
+ * bytes and wire_len are there.
  */
-__noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u32 fill_flow, __u32 epoch)
+__noinline int rec_like(struct rec_slot *slot, __u64 now, __u32 cpu_avail, __u32 fill, __u32 epoch)
 {
-	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size);
+	const __u32 size = settings.ring_size, avail = cpu_avail & 0x1ff;
+	__u32 zero = 0, cpu = cpu_avail >> 16;
+	struct rec_flood_id *id;
+	struct rec_policy *p;
+	__u8 *map, *set;
+
+	if (!slot)
+		return 0;
+	map = bpf_map_lookup_elem(&rings, &cpu);
+	if (!map)
+		return 0;
+	map = bpf_map_lookup_elem(map, &zero);
+	p = bpf_map_lookup_elem(&policy, &zero);
+	set = bpf_map_lookup_elem(&known, &zero);
+	if (!map || !p || !set || !rec_glance(slot, avail, slot->head.wire_len, settings.hash_seed))
+		return 0;
+	id = (void *)(map + SCRATCH_ID);
+	rec_flood_key(id, slot, avail, settings.hash_seed);
+	if (relaxed(p->own_flows) && id->key.proto == REC_IP_TCP && is_own_port(p, id->key.sport, id->key.dport))
+		return 0;
+	set += 32 * (slot->head.hash & (REC_KNOWN_SETS(size) - 1));
+	map += REC_FLOOD_AT(size) + 2 * REC_HEAVY_LEN(size);
+	if (epoch & 1)
+		map += REC_TABLE_LEN(size);
+	return rec_flood_like(map, size, id, slot, avail, now, epoch, fill, (__u64 *)set);
+}
+
+/* The arguments that rec_pressure has no place for, in `how`. */
+#define HOW(fill, flow, like) ((fill) << 16 | (flow) | (__u32)((like) & 3) << 24)
+
+/*
+ * The ring is more than half full: the packet in the slot is counted (the term is returned), or 0: it is stored. cpu_cap: CPU << 16 |
+ * header bytes; how: sixteenths << 16 | what rec_known said | what rec_like said << 24. Global, so that the verifier walks it once.
+ */
+__noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u32 how, __u32 epoch)
+{
+	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size), fill = how >> 16 & 31, like = how >> 24;
 	__u32 zero = 0, cpu = cpu_cap >> 16, cap = cpu_cap & 0x1ff, why, source, dest, at;
 	struct rec_flood_id *id; /* the stack of 512 bytes has no room for it */
 	__u8 *map, *table;
@@ -346,30 +416,33 @@ __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u
 	map += REC_FLOOD_AT(size);
 	rec_flood_key(id, slot, cap, settings.hash_seed);
 	at = 32 * ((__u32)id->source & (heavy - 1));
-	source = rec_heavy((__u64 *)(map + at), (__u32)(id->source >> 32), REC_WINDOW_NO(now));
+	source = rec_heavy((__u64 *)(map + at), (__u32)(id->source >> 32), REC_WINDOW_NO(now),
+			   like == (REC_LIKE_FLOW & 3) ? REC_SAMPLE : 1);
 	at = 32 * ((__u32)id->dest & (heavy - 1));
-	dest = rec_heavy((__u64 *)(map + 32 * heavy + at), (__u32)(id->dest >> 32), REC_WINDOW_NO(now));
-	why = rec_flood_why(fill_flow >> 16, fill_flow & 0xffff, source, dest);
+	dest = rec_heavy((__u64 *)(map + 32 * heavy + at), (__u32)(id->dest >> 32), REC_WINDOW_NO(now),
+			 like ? REC_SAMPLE : 1);
+	why = rec_flood_why(fill, how & 0xffff, source, dest);
 	if (!why)
 		return 0;
 	table = map + 64 * heavy;
 	if (epoch & 1)
 		table += REC_TABLE_LEN(size);
-	return rec_flood_count(table, size, id, slot, cap, now, epoch, why);
+	return rec_flood_count(table, size, id, slot, cap, now, epoch, fill, why);
 }
 
 /* ---- one packet -------------------------------------------------------------------------------------------------- */
 
 /* Makes the record, or says why not: the term of the balance that the packet belongs to. */
-static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, __u64 now, __u32 epoch)
+static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, struct rec_seconds *s,
+					  __u64 now, int stale)
 {
 	const int floods_on = settings.floods && kind != KIND_IMPORT;
 	const __u32 size = settings.ring_size, wire = packet_wire(pk, kind), here = pk->bytes + pk->shift;
-	__u32 zero = 0, off, avail, want, cap, flow = 0;
+	__u32 zero = 0, off, avail, want, cap, flow = 0, fill = 0;
 	__u64 *entry = 0;
 	struct rec_slot *slot;
 	struct rec_ring *ring;
-	int n, full = 0, rejected = 0;
+	int n, full = 0, rejected = 0, like = 0;
 	__u64 head;
 	void *map;
 
@@ -384,16 +457,20 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	head = ring->head;
 	off = REC_RING_PAGE + ((__u32)head & (size - 8));
 	if (unlikely(head - ring->tail_seen > (floods_on ? size / 16 * REC_FILL_WATCH : size - REC_RECORD_MAX))) {
-		__u32 index = REC_DESK_TAIL(settings.side, settings.cpus, cpu);
-		union rec_desk *d = bpf_map_lookup_elem(&desk, &index);
-		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
+		if (!stale) { /* like the clock: at most 64 packets old */
+			__u32 index = REC_DESK_TAIL(settings.side, settings.cpus, cpu);
+			union rec_desk *d = bpf_map_lookup_elem(&desk, &index);
 
-		if (!d || !p)
-			return REC_LOST_NO_RING;
-		ring->tail_seen = relaxed(d->ring.tail);
+			if (!d)
+				return REC_LOST_NO_RING;
+			ring->tail_seen = relaxed(d->ring.tail);
+		}
 		full = head - ring->tail_seen > size - REC_RECORD_MAX;
+		fill = full ? 16 : rec_flood_fill(head - ring->tail_seen, size);
 		if (full) {
-			if (!floods_on && !settings.filtered && !relaxed(p->own_flows))
+			struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
+
+			if (!p || (!floods_on && !settings.filtered && !relaxed(p->own_flows)))
 				return REC_LOST_RING_FULL;
 			off = SCRATCH; /* lost, rejected, or our own? it must be looked at to know */
 		}
@@ -419,6 +496,15 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	}
 	if (unlikely(!avail))
 		goto load;
+	if (floods_on && unlikely(fill >= REC_FILL_COUNT && !rejected)) {
+		slot->head.wire_len = wire;
+		like = rec_like(slot, now, cpu << 16 | avail, fill, (__u32)s->epoch);
+		if (like > 0) {
+			if (!stale)
+				keep_clock(s, now);
+			return like == REC_SUMMARISED_FLOW ? REC_SUMMARISED_FLOW : REC_SUMMARISED_PREFIX;
+		}
+	}
 	want = rec_parse(slot, avail, wire, settings.hash_seed);
 	if (unlikely(rec_short(want, avail, here))) {
 	load:
@@ -435,17 +521,16 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	if (rejected)
 		return REC_FILTERED_EXPR;
 	if (floods_on) {
-		__u64 used = head - ring->tail_seen;
-		int fills = used > size / 16 * REC_FILL_WATCH;
+		const int fills = fill >= REC_FILL_WATCH;
 		__u32 tag = slot->head.hash, window = REC_WINDOW_NO(now);
 		__u8 *table = bpf_map_lookup_elem(&known, &zero);
 
 		if (!table)
 			return REC_LOST_NO_RING;
 		table += 32 * (tag & (REC_KNOWN_SETS(size) - 1));
-		entry = rec_known((__u64 *)table, tag, window, fills, &flow);
+		entry = rec_known((__u64 *)table, tag, window, like == REC_LIKE_FLOW ? REC_SAMPLE : fills, &flow);
 		if (unlikely(fills)) {
-			n = rec_pressure(slot, now, cpu << 16 | cap, (full ? 16 : rec_flood_fill(used, size)) << 16 | flow, epoch);
+			n = rec_pressure(slot, now, cpu << 16 | cap, HOW(fill, flow, like), (__u32)s->epoch);
 			if (n)
 				return n == REC_SUMMARISED_FLOW ? REC_SUMMARISED_FLOW : REC_SUMMARISED_PREFIX;
 		}
@@ -455,6 +540,12 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	if (floods_on && entry)
 		*entry = rec_entry(slot->head.hash, REC_WINDOW_NO(now), 1);
 
+	if (unlikely(stale)) {
+		now = bpf_ktime_get_boot_ns();
+		s->clock_uses = 0;
+		if (now >= s->until)
+			roll(s, now);
+	}
 	slot->head.time = kind == KIND_IMPORT ? pk->time : now;
 	if (pk->shift)
 		slot->head.marks |= REC_MARK_VLAN_HW;
@@ -499,6 +590,7 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	struct rec_seconds *s;
 	struct rec_count *count;
 	enum rec_term term;
+	int stale;
 	__u64 now;
 
 	s = bpf_map_lookup_elem(&seconds, &index);
@@ -509,14 +601,14 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 		__sync_fetch_and_add(&s->contended.bytes, wire);
 		return verdict;
 	}
-	now = bpf_ktime_get_boot_ns();
+	now = now_or_just_before(s, &stale);
 	if (unlikely(now >= s->until))
 		roll(s, now);
 
+	term = take(pk, kind, cpu, s, now, stale); /* it may open another second */
 	count = s->slot[s->newest & (REC_SECONDS - 1)].total;
 	count[REC_SEEN].packets++;
 	count[REC_SEEN].bytes += wire;
-	term = take(pk, kind, cpu, now, (__u32)s->epoch);
 	if (term == REC_PUBLISHED) {
 		count[REC_PUBLISHED].packets++;
 		count[REC_PUBLISHED].bytes += wire;

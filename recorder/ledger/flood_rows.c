@@ -51,7 +51,7 @@ static void append_network(bson_t *out, const char *name, const uint8_t *address
 
 	if (family) {
 		len = text_address(text, address, family);
-		len += (unsigned)snprintf(text + len, 8, "/%u", family == 6 ? 32 : 8);
+		len += (unsigned)snprintf(text + len, 8, "/%u", family == 6 ? 12 : 8);
 	} else {
 		len = (unsigned)snprintf(text, sizeof(text), "%02x:%02x:%02x/24", address[0], address[1], address[2]);
 	}

@@ -52,7 +52,7 @@ static enum rec_term count(struct rec_ring *ring, const struct rec_slot *s, uint
 	struct rec_flood_id id;
 
 	rec_flood_key(&id, s, 42, SEED);
-	return rec_flood_count((uint8_t *)ring + REC_TABLE_AT((size_t)RING, epoch), RING, &id, s, 42, now, epoch, why);
+	return rec_flood_count((uint8_t *)ring + REC_TABLE_AT((size_t)RING, epoch), RING, &id, s, 42, now, epoch, 16, why);
 }
 
 /* Far more keys than there is room for, from two rings, two epochs: every packet and byte is in some entry, none in two. */
@@ -121,13 +121,13 @@ static void heavy_stays(void **unused)
 
 	(void)unused;
 	for (unsigned i = 0; i < 4000; i++) {
-		most = rec_heavy(set, 77, 5);
+		most = rec_heavy(set, 77, 5, 1);
 		for (unsigned k = 0; k < 3; k++)
-			assert_true(rec_heavy(set, 1000000 + dice() % 1000000, 5) < 100);
+			assert_true(rec_heavy(set, 1000000 + dice() % 1000000, 5, 1) < 100);
 	}
 	assert_int_equal(most, 4000);
-	assert_true(rec_heavy(set, 77, 6) > 1999);
-	assert_true(rec_heavy(set, 77, 22) < 3);
+	assert_true(rec_heavy(set, 77, 6, 1) > 1999);
+	assert_true(rec_heavy(set, 77, 22, 1) < 3);
 }
 
 static void known_are_kept(void **unused)
