@@ -281,7 +281,7 @@ static int veth(void **unused)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(switched_off), cmocka_unit_test(one_source),	 cmocka_unit_test(many_sources),
@@ -291,6 +291,8 @@ int main(void)
 
 	if (r)
 		return r;
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	r = cmocka_run_group_tests(tests, veth, NULL);
 	lab_end(&lab);
 	return r;
