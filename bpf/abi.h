@@ -169,6 +169,15 @@ _Static_assert(sizeof(struct rec_seconds) == 64 + 256 * REC_SECONDS, "rec_second
 
 /* ---- floods: what is counted instead of stored (flood.h) ------------------------------------------------------ */
 
+enum rec_floods {
+	REC_FLOODS_LOST = 0,    /* what a full ring does not take is lost */
+	REC_FLOODS_COUNTED = 1, /* it is counted, and so are packets of heavy keys when it fills */
+	REC_FLOODS_ALL = 2,     /* every packet is counted, by protocol */
+};
+
+/* ns that the time of a packet that was counted may lie too far back: ten jiffies at 100 a second, where one is the rule. */
+#define REC_CLOCK_LAG 100000000ull
+
 /* Why a packet was counted. A bit each in rec_flood.why. */
 enum rec_why {
 	REC_WHY_FLOW = 1,   /* its conversation was heavy */
@@ -176,6 +185,7 @@ enum rec_why {
 	REC_WHY_SOURCE = 3, /* its source was, and the conversation was not known */
 	REC_WHY_NEW = 4,    /* the ring was nearly full, and the conversation was not known */
 	REC_WHY_FULL = 5,   /* the ring was full */
+	REC_WHY_ALL = 6,    /* nothing is stored: REC_FLOODS_ALL */
 };
 
 /* rec_flood_key.shape: 4 and 6 are the IP version, 0 neither. What is missing of the 5-tuple: */
@@ -302,7 +312,7 @@ struct rec_settings {
 	__u32 hash_seed; /* random, of the capture: both hooks must give a conversation the same hash */
 	__u32 filter_reach; /* bytes that the capture filter may look at; 0 with filtered: it looks at the length only */
 	__u32 filtered;  /* 1: a capture filter stands in the program (capture/filter.h) */
-	__u32 floods;    /* 1: what a full ring does not take is counted in the flood map; 0: it is lost */
+	__u32 floods;    /* enum rec_floods */
 	__u32 reserved;
 };
 

@@ -17,6 +17,7 @@
  *   parse, own? -> FILTERED_OWN: an own packet that the filter rejects counts as rejected (on a tap: as own, so that it passes)
  *   like those? -> SUMMARISED_FLOW or _PREFIX without being parsed, when the ring fills and others like it were counted
  *   filling?    -> SUMMARISED_FLOW or _PREFIX, if its conversation, source or destination is heavy (flood.h)
+ *   counting?   -> SUMMARISED_PREFIX, all of them, by protocol; a usual packet is not even copied
  *   no room     -> LOST_RING_FULL, when floods are not counted
  *   publish     -> XCHG of the ring's head, PUBLISHED, the bell if somebody waits
  *
@@ -355,6 +356,63 @@ __weak __noinline int rec_filter(struct rec_slot *slot, __u32 avail, __u32 wire)
 	return slot && avail <= wire;
 }
 
+/* ---- counting only -------------------------------------------------------------------------------------------------- */
+
+#define NOT_AT_ONCE (~0u)
+
+/* IP version << 8 | protocol of a usual packet, 0 of ARP, straight from the packet; NOT_AT_ONCE: ask the parser. */
+static __always_inline __u32 protocol_of(const struct packet *pk, enum kind kind)
+{
+	const __u8 *p, *end;
+	__u32 etype;
+
+	packet_ends(pk, kind, &p, &end);
+	if (p + 34 > end)
+		return NOT_AT_ONCE;
+	etype = *(const __u16 *)(p + 12);
+	if (etype == REC_BE16(REC_ETH_IPV4) && p[14] == 0x45 && (p[16] || p[17] >= 20))
+		return 4 << 8 | p[23];
+	if (etype == REC_BE16(REC_ETH_IPV6) && p[14] >> 4 == 6 && p + 54 <= end && !rec_is_extension(p[20]))
+		return 6 << 8 | p[20];
+	return etype == REC_BE16(REC_ETH_ARP) ? 0 : NOT_AT_ONCE;
+}
+
+/* What protocol_of says, of the parsed slot. */
+static __always_inline __u32 protocol_parsed(const struct rec_slot *slot)
+{
+	const __u32 l3 = slot->head.off[REC_L3], version = rec_at(slot, l3)[0] >> 4;
+
+	return (l3 && (version == 4 || version == 6) ? version << 8 : 0) | slot->head.proto;
+}
+
+/* Counts the packet in the ring's table of protocols. */
+static __always_inline enum rec_term tally(struct rec_ring *ring, __u32 protocol, __u32 wire, __u64 now, __u32 epoch)
+{
+	const __u32 size = settings.ring_size;
+	__u32 at = REC_PROTOCOL_INDEX(protocol >> 8, protocol);
+	struct rec_flood_key key = { .proto = (__u8)protocol, .shape = (__u8)(protocol >> 8 | REC_SHAPE_PROTOCOL) };
+	struct rec_flood *e;
+	__u8 *table = (__u8 *)ring + REC_TABLE_AT(size, 0) + REC_SETS_LEN(REC_FLOW_SETS(size)) +
+		      REC_SETS_LEN(REC_PREFIX_SETS(size));
+
+	if (epoch & 1)
+		table += REC_TABLE_LEN(size);
+	asm volatile("" : "+r"(at)); /* as in rec_flood_count */
+	e = (struct rec_flood *)table + (at & (REC_PROTOCOLS - 1));
+	if (unlikely(e->epoch != epoch || !e->packets)) {
+		rec_flood_new(e, &key, epoch);
+		e->first = now;
+		e->len_min = wire;
+		e->why = 1u << REC_WHY_ALL;
+	}
+	e->packets++;
+	e->bytes += wire;
+	e->last = now;
+	e->len_min = wire < e->len_min ? wire : e->len_min;
+	e->len_max = wire > e->len_max ? wire : e->len_max;
+	return REC_SUMMARISED_PREFIX;
+}
+
 /* ---- a ring that fills ---------------------------------------------------------------------------------------------- */
 
 /*
@@ -436,7 +494,8 @@ __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u
 static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, struct rec_seconds *s,
 					  __u64 now, int stale)
 {
-	const int floods_on = settings.floods && kind != KIND_IMPORT;
+	const int floods_on = settings.floods == REC_FLOODS_COUNTED && kind != KIND_IMPORT;
+	const int count_all = settings.floods == REC_FLOODS_ALL && kind != KIND_IMPORT;
 	const __u32 size = settings.ring_size, wire = packet_wire(pk, kind), here = pk->bytes + pk->shift;
 	__u32 zero = 0, off, avail, want, cap, flow = 0, fill = 0;
 	__u64 *entry = 0;
@@ -474,6 +533,18 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 				return REC_LOST_RING_FULL;
 			off = SCRATCH; /* lost, rejected, or our own? it must be looked at to know */
 		}
+	}
+	if (count_all) {
+		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
+		__u32 protocol = protocol_of(pk, kind);
+
+		if (!p)
+			return REC_LOST_NO_RING;
+		if (!stale)
+			keep_clock(s, now);
+		if (!settings.filtered && protocol != NOT_AT_ONCE && !(relaxed(p->own_flows) && (protocol & 255) == REC_IP_TCP))
+			return tally(ring, protocol, wire, now, (__u32)s->epoch);
+		off = SCRATCH;
 	}
 	slot = (void *)ring + off;
 
@@ -520,6 +591,8 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		return REC_FILTERED_OWN;
 	if (rejected)
 		return REC_FILTERED_EXPR;
+	if (count_all)
+		return tally(ring, protocol_parsed(slot), wire, now, (__u32)s->epoch);
 	if (floods_on) {
 		const int fills = fill >= REC_FILL_WATCH;
 		__u32 tag = slot->head.hash, window = REC_WINDOW_NO(now);

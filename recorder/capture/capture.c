@@ -451,6 +451,11 @@ unsigned capture_cpus(const struct capture *c)
 	return c->meta->cpus;
 }
 
+enum rec_floods capture_floods(const struct capture *c)
+{
+	return c->meta->floods;
+}
+
 uint32_t capture_ring_size(const struct capture *c)
 {
 	return c->meta->ring_size;

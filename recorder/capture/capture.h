@@ -47,7 +47,7 @@ struct capture_spec {
 	bool force_clsact;      /* clsact even where tcx exists (Linux 6.6) */
 	bool force_generic;     /* XDP in generic mode even where the driver has its own */
 	bool tap;               /* drop what was recorded: a mirror port */
-	bool floods;            /* count packets of heavy keys when a ring fills (bpf/flood.h), instead of losing any */
+	enum rec_floods floods; /* what becomes of packets that a ring does not take (bpf/flood.h), or count all of them */
 	bool promisc;           /* set IFF_PROMISC on attach, give it back on detach; see capture_wants_promisc */
 	uint64_t ring_bytes;    /* data of each ring, a power of two in REC_RING_MIN..REC_RING_MAX; 0: capture_ring_default */
 	uint32_t journal_bytes; /* value size of the journal map; 0: 64 KiB */
@@ -125,6 +125,7 @@ const char *capture_pin_dir(const struct capture *c); /* NULL: not pinned */
 unsigned capture_sides(const struct capture *c);
 unsigned capture_cpus(const struct capture *c);          /* possible CPUs: the stride */
 uint32_t capture_ring_size(const struct capture *c);     /* data bytes of each ring */
+enum rec_floods capture_floods(const struct capture *c);
 uint32_t capture_journal_bytes(const struct capture *c);
 /*
  * How a side is attached: "xdp native", "xdp generic", "tcx", "clsact"; "" when the side is not captured. Before

@@ -52,7 +52,7 @@ struct meta {
 	uint8_t id[16];
 	struct meta_hook side[REC_SIDES];
 	uint32_t filter_changing; /* 1: programs are being swapped, some may have the filter that was, some the new one */
-	uint32_t floods; /* 1: counted where a ring is too full to store */
+	uint32_t floods; /* enum rec_floods */
 	char filter[FILTER_TEXT_MAX + 8]; /* text of the filter in force, "" for none */
 };
 

@@ -53,6 +53,18 @@ static bool filter_sound(const char *expression)
 	return true;
 }
 
+/* --count beside what needs packets. */
+static bool count_sound(const struct settings *settings)
+{
+	const char *other = settings->write ? "--write FILE" : settings->count ? "--packets N" : NULL;
+
+	if (!settings->count_only)
+		return true;
+	if (other)
+		cmd_fail(EXIT_USAGE, "--count stores no packet, so %s has nothing to do: leave one of them out", other);
+	return !other && cmd_has_database(settings);
+}
+
 /* What --write would do that nobody wants. */
 static bool target_sound(const struct settings *settings)
 {
@@ -97,7 +109,7 @@ int cmd_record(const struct settings *settings)
 	} else if (!interfaces_exist(&settings->interfaces)) {
 		return EXIT_FAILED;
 	}
-	if (!filter_sound(settings->filter) || !cmd_has_target(settings) || !target_sound(settings))
+	if (!filter_sound(settings->filter) || !cmd_has_target(settings) || !count_sound(settings) || !target_sound(settings))
 		return EXIT_USAGE;
 	if (!cmd_user_exists(settings->user))
 		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",

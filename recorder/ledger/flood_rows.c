@@ -99,7 +99,8 @@ static void append_why(bson_t *out, unsigned why)
 					    [REC_WHY_DEST] = "destination",
 					    [REC_WHY_SOURCE] = "source",
 					    [REC_WHY_NEW] = "new conversation",
-					    [REC_WHY_FULL] = "ring full"};
+					    [REC_WHY_FULL] = "ring full",
+					    [REC_WHY_ALL] = "counting only"};
 	char index[16];
 	unsigned n = 0;
 	bson_t list;

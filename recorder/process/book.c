@@ -329,7 +329,8 @@ static void horizon_done(uv_work_t *work, int status)
 	(void)status;
 	d->horizon_busy = false;
 	d->working--;
-	d->horizon = d->horizon_asked;
+	/* A packet that was counted may have an older time than it should; at the end there is none any more. */
+	d->horizon = d->horizon_asked - (d->horizon_last ? 0 : REC_CLOCK_LAG);
 	for (unsigned i = 0; i < d->nlanes; i++)
 		for (unsigned r = 0; r < d->lanes[i].nrings; r++)
 			d->lanes[i].horizon_head[r] = ring_head(&d->lanes[i].rings[r]);

@@ -28,7 +28,7 @@ static uint64_t ring_bytes(const struct settings *settings, unsigned ifaces, uns
 	uint64_t each = REC_RING_MIN;
 
 	if (!settings->ring_size)
-		return capture_ring_default(rings);
+		return settings->count_only ? REC_RING_MIN : capture_ring_default(rings);
 	while (each * 2 * rings <= settings->ring_size && each < REC_RING_MAX)
 		each *= 2;
 	if (each * rings != settings->ring_size)
@@ -65,6 +65,16 @@ static int seed_journal(const struct capture *c)
 	return err;
 }
 
+/* Summaries go to the database: without one nothing is counted. */
+static enum rec_floods floods_of(const struct settings *settings)
+{
+	if (!settings->mongo || !settings->mongo[0])
+		return REC_FLOODS_LOST;
+	if (settings->count_only)
+		return REC_FLOODS_ALL;
+	return settings->floods ? REC_FLOODS_COUNTED : REC_FLOODS_LOST;
+}
+
 static int create(struct captures *captures, const struct settings *settings, const char *iface, unsigned nifaces,
 		  const char *pin_dir)
 {
@@ -78,7 +88,7 @@ static int create(struct captures *captures, const struct settings *settings, co
 		.force_clsact = settings->clsact,
 		.force_generic = settings->generic,
 		.tap = settings->tap,
-		.floods = settings->floods && settings->mongo && settings->mongo[0], /* their summaries go to the database */
+		.floods = floods_of(settings),
 		.promisc = !settings->no_promiscuous && capture_wants_promisc(iface, sides),
 		.ring_bytes = ring_bytes(settings, nifaces, sides),
 		.pin_dir = pin_dir,
@@ -112,6 +122,9 @@ static void say_unchanged(const struct captures *captures, const struct settings
 {
 	const struct capture *c = captures->list[captures->n - 1];
 
+	if (settings->count_only != (capture_floods(c) == REC_FLOODS_ALL))
+		log_warn("%s: the capture is resumed as it is, %s; `stop` it to change that", capture_iface(c),
+			 settings->count_only ? "storing packets" : "counting only");
 	if (settings->interfaces.count && capture_sides(c) != sides_of(settings))
 		log_warn("%s: the capture is resumed with the sides it has; `stop` it to change them", capture_iface(c));
 }

@@ -92,6 +92,8 @@ static void append_lane(bson_t *to, const struct lane *lane)
 	bson_append_document_end(to, &part);
 	append_totals(to, lane);
 	bson_append_int32(to, "level", -1, (int32_t)floods_level(lane));
+	if (lane->info.counting)
+		bson_append_bool(to, "counting", -1, true);
 	for (unsigned i = 0; i < lane->nrings; i++)
 		used += ring_head(&lane->rings[i]) - ring_tail(&lane->rings[i]);
 	bson_append_document_begin(to, "ring", -1, &part);

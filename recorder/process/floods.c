@@ -236,7 +236,7 @@ static void lane_tick(struct lane *lane)
 		return;
 	}
 	if (d->state != DRAINER_RECORDING || !more(now, f->begun) ||
-	    d->horizon < (from + (f->rows > MANY_ROWS ? INTERVAL_MANY_S : INTERVAL_S)) * NS_PER_SEC)
+	    d->horizon < (from + (f->rows > MANY_ROWS || lane->info.counting ? INTERVAL_MANY_S : INTERVAL_S)) * NS_PER_SEC)
 		return;
 	memcpy(f->begun, now, sizeof(now));
 	begin_epoch(lane, epoch, from);
@@ -289,7 +289,8 @@ void floods_tick(struct drainer *d)
 void floods_look(struct drainer *d)
 {
 	for (unsigned i = 0; i < d->nlanes && d->state == DRAINER_RECORDING; i++)
-		look_level(&d->lanes[i]);
+		if (!d->lanes[i].info.counting) /* that is no pressure */
+			look_level(&d->lanes[i]);
 }
 
 bool floods_idle(const struct drainer *d)

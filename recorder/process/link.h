@@ -48,6 +48,7 @@ struct link_capture {
 	char mode[REC_SIDES][16]; /* "" = side not captured */
 	uint32_t cpus;
 	uint32_t ring_size;
+	bool counting; /* nothing is stored */
 	uint32_t resumed; /* 1: it was pinned, another process had it before */
 	uint32_t refiltered; /* 1: and it had another capture filter until now */
 	char filter[FILTER_TEXT_MAX + 4]; /* text of the capture filter in force, "" for none */

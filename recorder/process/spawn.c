@@ -137,6 +137,7 @@ static int send_capture(int link, const struct capture *c, bool resumed, bool re
 	struct link_capture info = {
 		.cpus = capture_cpus(c),
 		.ring_size = capture_ring_size(c),
+		.counting = capture_floods(c) == REC_FLOODS_ALL,
 		.resumed = resumed,
 		.refiltered = refiltered,
 	};

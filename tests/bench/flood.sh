@@ -99,6 +99,21 @@ cost() {
     printf "flood.%s %.0f ns a packet beside %.0f of the empty program: %.0f %% of its rate\n", name, 1e9 / c - 1e9 / a, 1e9 / a, 100 * c / a }'
 }
 
+# counting WORD...: ns a packet of --count, beyond the empty program's
+counting() {
+  local alone rate
+  alone=$(empty "$@")
+  lab_database=flood_counting
+  lab_record counting a -i r0 --hook xdp --tap --count --instance counting || return
+  send "$count" "$@"
+  rate=$(rate_of "$lab/sent")
+  lab_end_record counting INT 60
+  equal 'counting: packets' "$(term summarised.prefix packets)" "$sent" >&2
+  check 'counting: summaries add up' lab_check floods >&2
+  awk -v a="$alone" -v c="$rate" 'BEGIN {
+    printf "flood.counting %.0f ns a packet beside %.0f of the empty program: %.0f %% of its rate\n", 1e9 / c - 1e9 / a, 1e9 / a, 100 * c / a }'
+}
+
 lab_begin
 lab_engine
 lab_veth a r0 b p0
@@ -110,4 +125,5 @@ for name in "${kinds[@]}"; do
   # shellcheck disable=SC2086
   cost "$name" ${options[$name]}
 done
+counting --sources random
 lab_summary

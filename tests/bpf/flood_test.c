@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "bpf/flood.h"
+#include "recorder/source/native.h"
 #include "recorder/source/summary.h"
 #include "tests/bpf/kinds.h"
 #include "tests/bpf/lab.h"
@@ -33,7 +34,7 @@ static uint32_t dice(void)
 	return (uint32_t)(state >> 16);
 }
 
-static void open_capture(uint32_t ring, bool floods)
+static void open_capture(uint32_t ring, enum rec_floods floods)
 {
 	struct capture_spec spec = {
 		.iface = "r0", .sides = CAPTURE_SIDE(REC_RX), .hook = CAPTURE_HOOK_XDP, .ring_bytes = ring, .floods = floods};
@@ -132,7 +133,7 @@ static void switched_off(void **unused)
 	struct frame f = udp4(0x0a000001, 0x0a000002, 1000);
 
 	(void)unused;
-	open_capture(SMALL, false);
+	open_capture(SMALL, REC_FLOODS_LOST);
 	put(&f, 20000);
 	assert_int_equal(packets(REC_PUBLISHED) + packets(REC_LOST_RING_FULL), 20000);
 	assert_true(packets(REC_LOST_RING_FULL) > 5000);
@@ -145,7 +146,7 @@ static void one_source(void **unused)
 	struct summaries s;
 
 	(void)unused;
-	open_capture(LARGE, true);
+	open_capture(LARGE, REC_FLOODS_COUNTED);
 	put(&f, 2000000);
 	closes(0);
 	s = read_epoch(0);
@@ -168,7 +169,7 @@ static void one_source(void **unused)
 static void many_sources(void **unused)
 {
 	(void)unused;
-	open_capture(LARGE, true);
+	open_capture(LARGE, REC_FLOODS_COUNTED);
 	for (unsigned i = 0; i < 800000; i++) {
 		struct frame f = udp4(0x0a010000 + dice() % 4096, 0x0a000002, 1000);
 
@@ -188,7 +189,7 @@ static void random_sources(void **unused)
 	uint64_t quiet = 0, quiet_bytes = 0, found = 0;
 
 	(void)unused;
-	open_capture(SMALL << 2, true);
+	open_capture(SMALL << 2, REC_FLOODS_COUNTED);
 	for (unsigned i = 0; i < 100; i++) {
 		known[i] = udp4(0xc0a80000 + i, 0x0a000002, 2000);
 		other[i] = udp4(0xc0a90000 + i, 0xac100000 + i, 3000);
@@ -233,7 +234,7 @@ static void random_sources(void **unused)
 static void nobody_drains(void **unused)
 {
 	(void)unused;
-	open_capture(SMALL, true);
+	open_capture(SMALL, REC_FLOODS_COUNTED);
 	for (unsigned i = 0; i < 100000; i++) {
 		struct frame f = udp4(dice(), dice(), (uint16_t)dice());
 
@@ -251,7 +252,7 @@ static void epochs(void **unused)
 	struct summaries s;
 
 	(void)unused;
-	open_capture(SMALL, true);
+	open_capture(SMALL, REC_FLOODS_COUNTED);
 	for (uint32_t epoch = 1; epoch <= 3; epoch++) {
 		uint64_t before = packets(REC_SUMMARISED_FLOW);
 
@@ -273,6 +274,45 @@ static void epochs(void **unused)
 	close_capture();
 }
 
+/* Counting only: each frame in its protocol's entry, whether the parser was asked or not; nothing in the ring. */
+static void all_counted(void **unused)
+{
+	uint64_t want[REC_PROTOCOLS] = {0};
+	struct summaries s;
+
+	(void)unused;
+	open_capture(REC_RING_MIN, REC_FLOODS_ALL);
+	for (unsigned i = 0; i < KINDS; i++) {
+		struct frame f = kind_frame(&kinds_all[i]);
+		struct native_slot slot;
+		const struct rec_head *h = native_record(&slot, f.bytes, f.len, f.len, 0, 1);
+		const uint8_t *l3 = (const uint8_t *)(h + 1) + h->off[REC_L3];
+		unsigned version;
+
+		if (f.len <= 14)
+			continue;
+		put(&f, 3);
+		version = h->off[REC_L3] ? l3[0] >> 4 : 0;
+		want[REC_PROTOCOL_INDEX(version == 4 || version == 6 ? version : 0, h->proto)] += 3;
+	}
+	assert_int_equal(packets(REC_SUMMARISED_PREFIX), sent);
+	assert_int_equal(lab_head(lab_ring(&l, REC_RX)), 0);
+	s = read_epoch(0);
+	for (size_t i = 0; i < s.count; i++) {
+		const struct rec_flood_key *key = &s.row[i].key;
+
+		assert_int_equal(s.row[i].why, 1u << REC_WHY_ALL);
+		assert_int_equal(s.row[i].packets, want[REC_PROTOCOL_INDEX(key->shape, key->proto)]);
+		sent -= s.row[i].packets;
+		sent_bytes -= s.row[i].bytes;
+	}
+	assert_true(s.count > 8);
+	assert_int_equal(sent, 0);
+	assert_int_equal(sent_bytes, 0);
+	summaries_free(&s);
+	close_capture();
+}
+
 static int veth(void **unused)
 {
 	(void)unused;
@@ -286,6 +326,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(switched_off), cmocka_unit_test(one_source),	 cmocka_unit_test(many_sources),
 		cmocka_unit_test(random_sources), cmocka_unit_test(nobody_drains), cmocka_unit_test(epochs),
+		cmocka_unit_test(all_counted),
 	};
 	int r = lab_begin(&lab);
 
