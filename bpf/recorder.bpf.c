@@ -370,7 +370,7 @@ static __always_inline __u32 protocol_of(const struct packet *pk, enum kind kind
 	if (p + 34 > end)
 		return NOT_AT_ONCE;
 	etype = *(const __u16 *)(p + 12);
-	if (etype == REC_BE16(REC_ETH_IPV4) && p[14] == 0x45 && (p[16] || p[17] >= 20))
+	if (etype == REC_BE16(REC_ETH_IPV4) && p[14] == 0x45 && (p[16] || p[17] >= 20) && p[23] != REC_IP_AH)
 		return 4 << 8 | p[23];
 	if (etype == REC_BE16(REC_ETH_IPV6) && p[14] >> 4 == 6 && p + 54 <= end && !rec_is_extension(p[20]))
 		return 6 << 8 | p[20];
