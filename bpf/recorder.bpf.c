@@ -415,6 +415,14 @@ static __always_inline enum rec_term tally(struct rec_ring *ring, __u32 protocol
 
 /* ---- a ring that fills ---------------------------------------------------------------------------------------------- */
 
+static __always_inline __u8 *ring_of(__u32 cpu)
+{
+	void *map = bpf_map_lookup_elem(&rings, &cpu);
+	__u32 zero = 0;
+
+	return map ? bpf_map_lookup_elem(map, &zero) : 0;
+}
+
 /*
  * The ring is more than five eighths full, and others like this packet have been counted: as rec_flood_like says. Of the slot only the
  * bytes and wire_len are there.
@@ -429,10 +437,7 @@ __noinline int rec_like(struct rec_slot *slot, __u64 now, __u32 cpu_avail, __u32
 
 	if (!slot)
 		return 0;
-	map = bpf_map_lookup_elem(&rings, &cpu);
-	if (!map)
-		return 0;
-	map = bpf_map_lookup_elem(map, &zero);
+	map = ring_of(cpu);
 	p = bpf_map_lookup_elem(&policy, &zero);
 	set = bpf_map_lookup_elem(&known, &zero);
 	if (!map || !p || !set || !rec_glance(slot, avail, slot->head.wire_len, settings.hash_seed))
@@ -458,16 +463,13 @@ __noinline int rec_like(struct rec_slot *slot, __u64 now, __u32 cpu_avail, __u32
 __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u32 how, __u32 epoch)
 {
 	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size), fill = how >> 16 & 31, like = how >> 24;
-	__u32 zero = 0, cpu = cpu_cap >> 16, cap = cpu_cap & 0x1ff, why, source, dest, at;
+	__u32 cpu = cpu_cap >> 16, cap = cpu_cap & 0x1ff, why, source, dest, at;
 	struct rec_flood_id *id; /* the stack of 512 bytes has no room for it */
 	__u8 *map, *table;
 
 	if (!slot)
 		return 0;
-	map = bpf_map_lookup_elem(&rings, &cpu);
-	if (!map)
-		return 0;
-	map = bpf_map_lookup_elem(map, &zero);
+	map = ring_of(cpu);
 	if (!map)
 		return 0;
 	id = (void *)(map + SCRATCH_ID);
