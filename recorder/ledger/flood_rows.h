@@ -31,7 +31,7 @@ uint32_t flood_day(const struct flood_epoch *epoch);
 /*
  * {_id, ts, ns (of the first packet), last, last_ns, sensor, iface, side, epoch, sec, secs (whole seconds of the balance that it is
  * of), by: "flow"|"destination"|"source"|"protocol", src?, dst? (as in packets: IPv4, IPv6, or MAC), src_net?, dst_net? ("10.0.0.0/8",
- * "2001:db8::/32", "02:00:5e/24": what is left of the other end), sport?, dport?, proto?, icmp_type?, icmp_code?, etype?, packets,
+ * "2000::/12", "02:00:5e:00:00:00/24": what is left of the other end), sport?, dport?, proto?, icmp_type?, icmp_code?, etype?, packets,
  * bytes, len_min, len_max, flags_any?, flags_all? (TCP), fragments?: true, why: [..], clock: {boot, wall}}. epoch, sec,
  * packets and bytes are int64, other numbers int32.
  */

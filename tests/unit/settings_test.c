@@ -100,10 +100,10 @@ static void test_mistakes_on_the_command_line(void **state)
 		{SETTINGS_RECORD, "-i sixteen-bytes-xx", "command line: --interface \"sixteen-bytes-xx\": cannot be an interface: 1 to 15 bytes, no / : or space"},
 		{SETTINGS_RECORD, "-i a,,b", "command line: --interface \"a,,b\": a name is missing before or after a comma"},
 		{SETTINGS_RECORD, "-i a -i a", "command line: --interface \"a\": given twice"},
-		{SETTINGS_RECORD, "-c 12x", "command line: --count \"12x\": must be a whole number from 0 to 9223372036854775807"},
-		{SETTINGS_RECORD, "-c -1", "command line: --count \"-1\": must be a whole number from 0 to 9223372036854775807"},
-		{SETTINGS_RECORD, "-c 99999999999999999999", "command line: --count \"99999999999999999999\": must be a whole number from 0 to 9223372036854775807"},
-		{SETTINGS_RECORD, "-c 1 -c 2", "command line: --count: given twice"},
+		{SETTINGS_RECORD, "-c 12x", "command line: --packets \"12x\": must be a whole number from 0 to 9223372036854775807"},
+		{SETTINGS_RECORD, "-c -1", "command line: --packets \"-1\": must be a whole number from 0 to 9223372036854775807"},
+		{SETTINGS_RECORD, "-c 99999999999999999999", "command line: --packets \"99999999999999999999\": must be a whole number from 0 to 9223372036854775807"},
+		{SETTINGS_RECORD, "-c 1 -c 2", "command line: --packets: given twice"},
 		{SETTINGS_RECORD, "--tap --tap", "command line: --tap: given twice"},
 		{SETTINGS_RECORD, "--tap=perhaps", "command line: --tap \"perhaps\": must be yes or no"},
 		{SETTINGS_RECORD, "--in-flight 0", "command line: --in-flight \"0\": must be a whole number from 1 to 8"},
@@ -165,14 +165,14 @@ static void test_mistakes_in_the_file(void **state)
 	static const struct {
 		const char *text, *message;
 	} cases[] = {
-		{"\n# x\ncount = many", "c line 3: count \"many\": must be a whole number from 0 to 9223372036854775807"},
+		{"\n# x\npackets = many", "c line 3: packets \"many\": must be a whole number from 0 to 9223372036854775807"},
 		{"cuont = 1", "c line 1: there is no setting \"cuont\": did you mean count?"},
 		{"xyzzy = 1", "c line 1: there is no setting \"xyzzy\""},
 		{"batch_age = 1s", "c line 1: there is no setting \"batch_age\": did you mean batch-age?"},
 		{"[capture]", "c line 1: sections are not used: lines `name = value` are needed"},
 		{"tap", "c line 1: a line `name = value` is needed"},
 		{"tap =", "c line 1: tap has no value"},
-		{"count = 1\n\ncount = 1", "c line 3: count: given twice, first in line 1"},
+		{"packets = 1\n\npackets = 1", "c line 3: packets: given twice, first in line 1"},
 		{"dry-run = yes", "c line 1: dry-run can only be given on the command line"},
 		{"config = other", "c line 1: config can only be given on the command line"},
 		{"sensor = \"abc", "c line 1: the closing \" is missing"},
@@ -341,10 +341,10 @@ static void test_precedence(void **state)
 
 	(void)state;
 	write_file("c",
-		   "# all three\ncount = 1\n  database = from_file # comment\nsensor = \"a # b\"\ninterface = eth7, eth8\r\n"
+		   "# all three\npackets = 1\n  database = from_file # comment\nsensor = \"a # b\"\ninterface = eth7, eth8\r\n"
 		   "tap = yes\nbatch-age = 3s\nverbose = 1\nhome = 10.0.0.0/8\nhome = fd00::/8",
 		   0600);
-	setenv("XDP_RECORDER_COUNT", "2", 1);
+	setenv("XDP_RECORDER_PACKETS", "2", 1);
 	setenv("XDP_RECORDER_DATABASE", "from_environment", 1);
 	setenv("XDP_RECORDER_INTERFACE", "eth5,eth6", 1);
 	setenv("XDP_RECORDER_BATCH_PACKETS", "", 1); /* empty: unset */
@@ -367,7 +367,7 @@ static void test_precedence(void **state)
 
 	/* SIGHUP: only the file is read again. */
 	setenv("XDP_RECORDER_DATABASE", "changed", 1);
-	write_file("c", "count = 9\nbatch-age = 5s\ninterface = eth1\n", 0600);
+	write_file("c", "packets = 9\nbatch-age = 5s\ninterface = eth1\n", 0600);
 	assert_int_equal(settings_reload(&fresh, &s, SETTINGS_RECORD, &problem), 0);
 	assert_int_equal(fresh.count, 3);
 	assert_string_equal(fresh.database, "from_environment");
@@ -379,7 +379,7 @@ static void test_precedence(void **state)
 	assert_false(settings_differ(&s, &fresh, SETTING_count));
 	assert_false(settings_differ(&s, &fresh, SETTING_mongo));
 	settings_free(&fresh);
-	write_file("c", "count = x\n", 0600);
+	write_file("c", "packets = x\n", 0600);
 	assert_int_equal(settings_reload(&fresh, &s, SETTINGS_RECORD, &problem), -EINVAL);
 	assert_int_equal(s.count, 3);
 	settings_free(&fresh);
@@ -390,7 +390,7 @@ static void test_precedence(void **state)
 	assert_int_equal(s.interfaces.count, 2);
 	assert_string_equal(s.interfaces.items[1], "eth6");
 	settings_free(&s);
-	unsetenv("XDP_RECORDER_COUNT");
+	unsetenv("XDP_RECORDER_PACKETS");
 	unsetenv("XDP_RECORDER_DATABASE");
 	unsetenv("XDP_RECORDER_INTERFACE");
 	unsetenv("XDP_RECORDER_BATCH_PACKETS");
@@ -446,7 +446,7 @@ static char *dumped(const struct settings *s, enum settings_command command)
 
 static const char *const sets[] = {
 	"-i eth1",
-	"-i eth1,eth2 --instance both --tap --keep --detach -p -vv --count 12345 --ring-size 768K -Q in --hook xdp",
+	"-i eth1,eth2 --instance both --tap --keep --detach -p -vv --packets 12345 --ring-size 768K -Q in --hook xdp",
 	"-i eth1 --generic --clsact --log-level error --storage documents --database-wait forever --on-outage end",
 	"-i eth1 --database-wait 0s --batch-age 1500ms --batch-packets 1 --in-flight 3 --home 10.0.0.0/8,::1 --user root",
 	"-i eth1 --mongo mongodb://plain.example:27018/?replicaSet=rs0 --database other --sensor x#y --quiet",
@@ -508,12 +508,12 @@ static void test_dump_says_where_from(void **state)
 	char *text;
 
 	(void)state;
-	write_file("c", "\ncount = 5\n", 0600);
+	write_file("c", "\npackets = 5\n", 0600);
 	setenv("XDP_RECORDER_SENSOR", "probe", 1);
 	assert_int_equal(load(&s, SETTINGS_RECORD, "-i eth1 --config c", &problem), 0);
 	text = dumped(&s, SETTINGS_RECORD);
 	assert_non_null(strstr(text, "interface = eth1                        # command line\n"));
-	assert_non_null(strstr(text, "count = 5                               # c line 2\n"));
+	assert_non_null(strstr(text, "packets = 5                             # c line 2\n"));
 	assert_non_null(strstr(text, "sensor = probe                          # environment\n"));
 	assert_non_null(strstr(text, "in-flight = 8                           # default\n"));
 	assert_non_null(strstr(text, "# instance = eth1                       # default\n"));
@@ -554,18 +554,18 @@ static void test_bson_mistakes(void **state)
 	(void)state;
 	assert_int_equal(settings_from_bson(&s, &message, &problem), -EINVAL);
 	assert_string_equal(problem.text, "settings: interface is missing");
-	BSON_APPEND_INT32(&message, "count", 3);
+	BSON_APPEND_INT32(&message, "packets", 3);
 	assert_int_equal(settings_from_bson(&s, &message, &problem), -EINVAL);
-	assert_string_equal(problem.text, "settings: count has the wrong type");
-	BSON_APPEND_UTF8(&other, "count", "-3");
+	assert_string_equal(problem.text, "settings: packets has the wrong type");
+	BSON_APPEND_UTF8(&other, "packets", "-3");
 	assert_int_equal(settings_from_bson(&s, &other, &problem), -EINVAL);
 	bson_reinit(&other);
 	BSON_APPEND_UTF8(&other, "colour", "red");
 	assert_int_equal(settings_from_bson(&s, &other, &problem), -EINVAL);
 	assert_string_equal(problem.text, "settings: unexpected field \"colour\"");
 	bson_reinit(&other);
-	BSON_APPEND_UTF8(&other, "count", "1");
-	BSON_APPEND_UTF8(&other, "count", "1");
+	BSON_APPEND_UTF8(&other, "packets", "1");
+	BSON_APPEND_UTF8(&other, "packets", "1");
 	assert_int_equal(settings_from_bson(&s, &other, &problem), -EINVAL);
 	settings_free(&s);
 	bson_destroy(&message);
@@ -695,7 +695,7 @@ static void test_redacted_bson(void **state)
 	assert_true(bson_iter_init_find(&iter, &out, "mongo"));
 	assert_string_equal(bson_iter_utf8(&iter, NULL), "mongodb://joe:***@db.example:27017/?tls=true");
 	assert_true(bson_iter_init_find(&iter, &out, "tap") && bson_iter_bool(&iter));
-	assert_true(bson_iter_init_find(&iter, &out, "count") && bson_iter_int64(&iter) == 5);
+	assert_true(bson_iter_init_find(&iter, &out, "packets") && bson_iter_int64(&iter) == 5);
 	assert_true(bson_iter_init_find(&iter, &out, "batch-age"));
 	assert_string_equal(bson_iter_utf8(&iter, NULL), "auto");
 	assert_false(bson_iter_init_find(&iter, &out, "config"));
