@@ -42,6 +42,10 @@ static const struct command commands[] = {
 	 "behind the headers, len: of the whole frame. Marks in [] at a line's end: unknown, no header behind that\n"
 	 "protocol's name is read; truncated, the capture has less than the headers; malformed; long, more headers\n"
 	 "than are looked at; time, the file's time stamp was out of range."},
+	{"floods", SETTINGS_FLOODS, cmd_floods, "--mongo URI [--since TIME] [--until TIME] [OPTION...]",
+	 "list the floods: when, who, whom, what kind, how much",
+	 "Of packets that were counted instead of being stored, so that they fit. A flood's first packets, and those of everybody\n"
+	 "else, are stored one by one. Rates are those of whole seconds."},
 	{"migrate", SETTINGS_MIGRATE, cmd_migrate, "--mongo URI [OPTION...]",
 	 "bring the database to this version's collections and indexes", NULL},
 };

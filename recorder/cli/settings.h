@@ -30,6 +30,7 @@ enum settings_command {
 	SETTINGS_STOP = 1 << 4,
 	SETTINGS_IMPORT = 1 << 5,
 	SETTINGS_PRINT = 1 << 6,
+	SETTINGS_FLOODS = 1 << 7,
 };
 
 /* The values of the CHOICE settings, in the order of their words. */

@@ -157,6 +157,8 @@ const char *setting_command(enum settings_command command)
 		return "check";
 	case SETTINGS_STATUS:
 		return "status";
+	case SETTINGS_FLOODS:
+		return "floods";
 	case SETTINGS_STOP:
 		return "stop";
 	}

@@ -93,24 +93,38 @@ static void append_ports(bson_t *out, const struct rec_flood_key *key, uint16_t 
 	}
 }
 
+static const char *const whys[] = {[REC_WHY_FLOW] = "flow",
+				   [REC_WHY_DEST] = "destination",
+				   [REC_WHY_SOURCE] = "source",
+				   [REC_WHY_NEW] = "new conversation",
+				   [REC_WHY_FULL] = "ring full",
+				   [REC_WHY_ALL] = "counting only"};
+
+const char *flood_why_name(unsigned why)
+{
+	return why < ARRAY_SIZE(whys) ? whys[why] : NULL;
+}
+
+unsigned flood_why_bit(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(whys); i++)
+		if (whys[i] && !strcmp(whys[i], name))
+			return 1u << i;
+	return 0;
+}
+
 static void append_why(bson_t *out, unsigned why)
 {
-	static const char *const names[] = {[REC_WHY_FLOW] = "flow",
-					    [REC_WHY_DEST] = "destination",
-					    [REC_WHY_SOURCE] = "source",
-					    [REC_WHY_NEW] = "new conversation",
-					    [REC_WHY_FULL] = "ring full",
-					    [REC_WHY_ALL] = "counting only"};
 	char index[16];
 	unsigned n = 0;
 	bson_t list;
 
 	bson_append_array_begin(out, "why", -1, &list);
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!names[i] || !(why >> i & 1))
+	for (unsigned i = 0; i < ARRAY_SIZE(whys); i++) {
+		if (!whys[i] || !(why >> i & 1))
 			continue;
 		snprintf(index, sizeof(index), "%u", n++);
-		bson_append_utf8(&list, index, -1, names[i], -1);
+		bson_append_utf8(&list, index, -1, whys[i], -1);
 	}
 	bson_append_array_end(out, &list);
 }

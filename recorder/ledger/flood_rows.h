@@ -22,6 +22,10 @@ struct flood_epoch {
 	struct clock_pair pair; /* in force at its start */
 };
 
+/* enum rec_why as the documents say it; NULL: there is none. And back, as a bit; 0: there is none. */
+const char *flood_why_name(unsigned why);
+unsigned flood_why_bit(const char *name);
+
 #define FLOOD_ID_LEN 25 /* capture (16), side (1), epoch (4), place in the sorted table (4), big-endian */
 void flood_id(uint8_t id[FLOOD_ID_LEN], const struct flood_epoch *epoch, uint32_t place);
 

@@ -286,12 +286,16 @@ lab_end_record() {
   fi
 }
 
-# lab_send NS OPTION...: frames of known content, see generate.c; sets sent (packets) and sent_bytes.
+# lab_send NS OPTION...: frames of known content, see generate.c; sets sent (packets) and sent_bytes, without those that
+# the device refused (of live frames, which are all of one size), and refused.
 lab_send() {
   local line namespace=$1
   shift
   line=$(lab_in "$namespace" "$generate" "$@") || note "generate: $line"
-  read -r _ sent _ sent_bytes _ <<<"$line"
+  read -r _ sent _ sent_bytes _ _ _ _ _ refused _ <<<"$line"
+  if [[ ${refused:-0} -gt 0 && $sent -gt 0 ]]; then
+    sent_bytes=$((sent_bytes - refused * (sent_bytes / sent))) sent=$((sent - refused))
+  fi
 }
 
 # lab_stored N [SECONDS]: until N packets are in the database
