@@ -215,9 +215,11 @@ struct rec_flood {
 	__u8 flags_any; /* TCP flags that any of them had */
 	__u8 flags_all; /* that all had */
 	/* A packet of it that was looked at in full was counted, in this window and at this fill: those like it are, too. */
-	__u8 fill; /* sixteenths of the ring; 0: none was */
+	__u8 fill; /* rec_flood_fill; 0: none was */
 	__u16 window;
-	__u8 reserved[4];
+	__u16 since; /* those behind it that were not looked at in full */
+	__u8 step;   /* how many times in this window one was */
+	__u8 reserved;
 };
 _Static_assert(sizeof(struct rec_flood) == 96, "rec_flood");
 
