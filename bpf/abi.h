@@ -155,7 +155,7 @@ _Static_assert(sizeof(struct rec_second) == 256, "rec_second is four cache lines
  * second in which a packet came: going back from `newest` the seconds fall.
  */
 struct rec_seconds {
-	__u64 busy;  /* XCHG flag of the producer; the loser counts itself in contended */
+	__u64 busy;  /* flag of the producer; the loser counts itself in contended */
 	__u64 until; /* ns: the newest slot's second ends here (exclusive) */
 	__u64 newest; /* index of the newest slot */
 	__u64 epoch; /* of the flood tables in this second */
@@ -315,7 +315,7 @@ struct rec_settings {
 	__u32 filter_reach; /* bytes that the capture filter may look at; 0 with filtered: it looks at the length only */
 	__u32 filtered;  /* 1: a capture filter stands in the program (capture/filter.h) */
 	__u32 floods;    /* enum rec_floods */
-	__u32 reserved;
+	__u32 in_turns;  /* 1: a producer may be put aside for another one of its CPU (PREEMPT_RT), not only be interrupted by it */
 };
 
 /* ---- import: time and true length in front of a frame, as XDP metadata --------------------------------------- */
