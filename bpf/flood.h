@@ -205,6 +205,7 @@ struct rec_flood_id {
 	__u16 marks;
 	__u8 flags; /* of TCP */
 	__u8 reserved;
+	struct rec_flood_key cut; /* rec_flood_stranger's */
 };
 
 REC_INLINE void rec_flood_hashes(struct rec_flood_id *id, __u64 seed)
@@ -361,9 +362,9 @@ REC_INLINE void rec_flood_prefix(struct rec_flood_key *key, __u32 why)
 }
 
 /* Of a key that rec_flood_prefix has cut: of the whole end's hash, which knows the seed, the network and the protocol. */
-REC_INLINE __u64 rec_flood_hash(const struct rec_flood_id *id, __u32 why)
+REC_INLINE __u64 rec_flood_hash(const struct rec_flood_id *id, const struct rec_flood_key *cut, __u32 why)
 {
-	const __u64 *word = (const __u64 *)&id->key;
+	const __u64 *word = (const __u64 *)cut;
 	const int source = why == REC_WHY_SOURCE;
 	__u64 net = (source ? word[2] : word[0]) + (word[4] << 32);
 
@@ -424,7 +425,7 @@ REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct re
 		return REC_SUMMARISED_FLOW;
 	}
 	rec_flood_prefix(&id->key, why);
-	id->all = rec_flood_hash(id, why);
+	id->all = rec_flood_hash(id, &id->key, why);
 	table += REC_SETS_LEN(flows);
 	e = rec_flood_in(table, prefixes, (__u32)id->all, (__u32)(id->all >> 32), &id->key, epoch, 1);
 	if (!e) {
@@ -567,9 +568,10 @@ REC_INLINE int rec_flood_stranger(__u8 *table, __u32 ring_size, struct rec_flood
 	__u64 hash;
 	int like;
 
-	rec_flood_prefix(&id->key, why);
-	hash = rec_flood_hash(id, why);
-	e = rec_flood_in(table + REC_SETS_LEN(flows), prefixes, (__u32)hash, (__u32)(hash >> 32), &id->key, epoch, 0);
+	id->cut = id->key;
+	rec_flood_prefix(&id->cut, why);
+	hash = rec_flood_hash(id, &id->cut, why);
+	e = rec_flood_in(table + REC_SETS_LEN(flows), prefixes, (__u32)hash, (__u32)(hash >> 32), &id->cut, epoch, 0);
 	if (!e || !e->fill)
 		return 0;
 	like = rec_flood_follow(e, id, wire, now, fill, why == REC_WHY_SOURCE ? REC_LIKE_SOURCE : REC_LIKE_DEST);
@@ -580,40 +582,39 @@ REC_INLINE int rec_flood_stranger(__u8 *table, __u32 ring_size, struct rec_flood
  * Counts the packet as those like it have been in this window, at this fill or a lower one: as its conversation was, or, a
  * stranger (`set` of `known` does not have it), as others from its network to its destination, or from its source. Returns the term of
  * the balance, or what is not positive: it is to be looked at in full.
+ *
+ * Most packets of a flood of random sources end at the second look: only where both sets of some conversation were full are
+ * there entries of networks, and then it is no loss that one of few in the second set has some of its packets there too.
  */
 REC_INLINE int rec_flood_like(__u8 *table, __u32 ring_size, struct rec_flood_id *id, __u32 wire, __u64 now, __u32 epoch,
 			      __u32 fill, const __u64 *set)
 {
 	const __u32 flows = REC_FLOW_SETS(ring_size), tag = (__u32)(id->all >> 32);
 	struct rec_flood *e;
-	__u64 two[2];
 	int like;
 
 	e = rec_flood_in(table, flows, (__u32)id->all, tag, &id->key, epoch, 0);
-	if (!e) {
-		if (!rec_flood_crowded(table, flows, (__u32)id->all, epoch))
-			return 0;
-		e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 0);
-	}
-	if (e) {
-		like = rec_flood_follow(e, id, wire, now, fill, REC_LIKE_FLOW);
-		return like ? like : REC_SUMMARISED_FLOW;
-	}
-	if (!rec_flood_crowded(table, flows, REC_SECOND_SET(id), epoch))
+	if (e)
+		goto found;
+	if (!rec_flood_crowded(table, flows, (__u32)id->all, epoch))
 		return 0;
 	REC_UNROLL
 	for (__u32 i = 0; i < 4; i++)
 		if (REC_ENTRY_TAG(set[i]) == id->flow)
-			return 0;
-	two[0] = ((const __u64 *)&id->key)[0];
-	two[1] = ((const __u64 *)&id->key)[1];
+			goto second;
 	like = rec_flood_stranger(table, ring_size, id, wire, now, epoch, fill, REC_WHY_DEST);
 	if (like)
 		return like;
-	((__u64 *)&id->key)[0] = two[0];
-	((__u64 *)&id->key)[1] = two[1];
-	id->key.shape &= 15;
-	return rec_flood_stranger(table, ring_size, id, wire, now, epoch, fill, REC_WHY_SOURCE);
+	like = rec_flood_stranger(table, ring_size, id, wire, now, epoch, fill, REC_WHY_SOURCE);
+	if (like)
+		return like;
+second:
+	e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 0);
+	if (!e)
+		return 0;
+found:
+	like = rec_flood_follow(e, id, wire, now, fill, REC_LIKE_FLOW);
+	return like ? like : REC_SUMMARISED_FLOW;
 }
 
 #endif

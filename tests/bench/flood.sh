@@ -16,7 +16,7 @@
 count=10000000 pieces=5 flows=200 warm=600 per=8000 away=30 ring=() kinds=()
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --smoke) count=1000000 pieces=2 away=4 ring=(--ring-size 16M) kinds=(many cost touch) ;;
+    --smoke) count=1000000 pieces=2 away=4 ring=(--ring-size 16M) kinds=(many touch) ;;
     --count) count=$2; shift ;;
     --ring-size) ring=(--ring-size "$2"); shift ;;
     -*) echo "flood: '$1' is not an option; --smoke, --count N and --ring-size SIZE are" >&2; exit 2 ;;
@@ -37,6 +37,7 @@ term() { lab_query balance | jq --arg term "$1" --arg unit "$2" '.[$term][$unit]
 summarised() { echo $(($(term summarised.flow "$1") + $(term summarised.prefix "$1"))); }
 status() { lab_in a "$lab_program" status --instance "$1" --json | jq ".captures[0].$2"; }
 drained() { [[ $(status "$1" ring.used) -eq 0 ]]; }
+written() { [[ $(status "$1" summaries_written) == true ]]; }
 calm() { [[ $(status "$1" level) -eq 0 ]]; }
 
 # send IFACE COUNT WORD...: adds up all, all_bytes and took (s); sets rate
@@ -125,6 +126,7 @@ kind() {
   lab_wait 30 calm "$name" || not_ok "$name: not level 0 within 30 s" >&2
   after=$(((${EPOCHREALTIME/./} - ended) / 100000))
   lab_wait 120 drained "$name" || not_ok "$name: the rings are not empty after two minutes" >&2
+  lab_wait 60 written "$name" || not_ok "$name: its summaries are not written after a minute" >&2
   lab_end_record "$name" INT 120
   equal "$name: packets" $(($(term stored packets) + $(summarised packets) + $(term lost.ring_full packets))) $all >&2
   equal "$name: bytes" $(($(term stored bytes) + $(summarised bytes) + $(term lost.ring_full bytes))) $all_bytes >&2
@@ -175,6 +177,7 @@ cost() {
     esac
     kill -CONT "$(lab_drainer "c$name")"
     lab_wait 60 drained "c$name" || not_ok "cost.$name: the rings are not empty after a minute" >&2
+    lab_wait 60 written "c$name"
     lab_end_record "c$name" INT 60
   done
   end_empty

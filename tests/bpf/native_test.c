@@ -57,7 +57,7 @@ static bool glance_agrees(const struct rec_head *n, const uint8_t *bytes, uint32
 	memcpy(&slot, n, sizeof(*n) + n->cap_len);
 	rec_flood_key(&id, &slot, n->cap_len, seed);
 	at_a_glance.reserved = id.reserved = 0;
-	return !memcmp(&at_a_glance, &id, sizeof(id));
+	return !memcmp(&at_a_glance, &id, offsetof(struct rec_flood_id, cut));
 }
 
 /* A frame of a file, of which `have` bytes of `wire` are there: import's program against native code. */
