@@ -357,8 +357,8 @@ REC_INLINE void rec_flood_prefix(struct rec_flood_key *key, __u32 why)
 	 */
 	net[0] &= key->shape == 4 ? 0xffull : key->shape == 6 ? 0xf0ffull : 0xffffffull;
 	net[1] = 0;
-	key->sport = key->dport = 0;
-	key->shape |= why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST;
+	/* No ports; the shape. As one word: who reads it as one behind stores of its parts waits for them. */
+	word[4] = (word[4] & ~0xffffffffull) | (__u64)(why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST) << 40;
 }
 
 /* Of a key that rec_flood_prefix has cut: of the whole end's hash, which knows the seed, the network and the protocol. */

@@ -8,9 +8,9 @@
 # what a packet costs that is counted: rings of 16 MB that nobody drains are full at once. The share of the empty
 # program's rate says as much about the generator: at 20 million packets a second a look at the packet (`touch`) is a tenth of it.
 #
-# usage: flood.sh [--smoke] [--count N] [--ring-size SIZE] [KIND...]
+# usage: flood.sh [--smoke] [--count N] [--ring-size SIZE] [--away SECONDS] [KIND...]
 #   KIND: one many random random6 syn syn6 icmp fragment scan big, beside (the quiet ones by the other CPU), pass (without --tap), engine
-#   and drainer (they stand still for 30 s), cost, touch, counting
+#   and drainer (they stand still for --away seconds, 30), cost, touch, counting
 . "$(dirname "$0")/../lib/lab.sh"
 
 count=10000000 pieces=5 flows=200 warm=600 per=8000 away=30 ring=() kinds=()
@@ -18,8 +18,9 @@ while [[ $# -gt 0 ]]; do
   case $1 in
     --smoke) count=1000000 pieces=2 away=4 ring=(--ring-size 16M) kinds=(many touch) ;;
     --count) count=$2; shift ;;
+    --away) away=$2; shift ;;
     --ring-size) ring=(--ring-size "$2"); shift ;;
-    -*) echo "flood: '$1' is not an option; --smoke, --count N and --ring-size SIZE are" >&2; exit 2 ;;
+    -*) echo "flood: '$1' is not an option; --smoke, --count N, --away SECONDS and --ring-size SIZE are" >&2; exit 2 ;;
     *) kinds+=("$1") ;;
   esac
   shift
