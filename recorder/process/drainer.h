@@ -6,6 +6,7 @@
  *   lane.c      one capture's memory: maps, rings, journal, takeover
  *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled; open.c takeover.c
  *   book.c      the small documents: balance rows at each horizon, events
+ *   gaps.c      what could not be seen
  *   upstream.c  database and file: opening, the coming days, what they say
  *   storage.c   what the server takes: buckets or documents
  *   addresses.c which addresses are ours
@@ -122,7 +123,6 @@ struct lane {
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
 	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
 	bool started;             /* the start event is written */
-	bool gone;                /* its interface went: said */
 };
 
 enum drainer_state { DRAINER_STARTING, DRAINER_RECORDING, DRAINER_ENDING, DRAINER_CLOSING };
@@ -140,7 +140,7 @@ struct drainer {
 	uv_pipe_t listener; /* status */
 	unsigned askers;
 	uv_work_t start_work, horizon_work, days_work;
-	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping;
+	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping, gaps_busy;
 
 	int link;
 	int control;
@@ -155,6 +155,7 @@ struct drainer {
 	bool sink_ready;  /* migrated, days prepared: batches may be written */
 	bool enough_sent;
 	bool handles_open;
+	bool gaps_known;    /* what was before these captures was looked up */
 	bool final_horizon; /* a horizon behind the end of capture was read */
 	uint8_t sensor_id[16];
 
@@ -221,8 +222,16 @@ void book_rows(struct drainer *d);     /* rows that can be written now */
 bool book_idle(const struct drainer *d);
 void book_drop(struct drainer *d); /* forgets what is on its way; no worker may have any of it */
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details);
+void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
+		   const bson_t *details);
+void book_keep(struct drainer *d, const bson_t *event); /* a whole document of `events`, copied */
 void book_resume(struct drainer *d); /* the sink became ready: events that waited for it go */
 void book_sensor(struct drainer *d);
+
+/* gaps.c */
+void gaps_tell(struct drainer *d, const struct link_tell *tell);
+void gaps_look(struct drainer *d); /* once a second, until what was before these captures is known */
+void gaps_boot_id(char out[40]);
 
 /* addresses.c */
 /* The table of this moment: own addresses and the networks of --home. NULL when out of memory. One thread. */

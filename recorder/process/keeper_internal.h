@@ -5,6 +5,7 @@
  *   keeper.c    life: the order of things, signals, the drainer's messages, the summary
  *   captures.c  an instance's captures: created, resumed, attached, detached, removed
  *   output.c    the file of --write
+ *   watch.c     is what is captured also seen? gaps, hooks put on again
  *   spawn.c     the drainer process: privileges dropped, descriptors handed over
  */
 #ifndef XDP_RECORDER_PROCESS_KEEPER_INTERNAL_H
@@ -26,6 +27,7 @@ struct captures {
 	struct capture *list[KEEPER_CAPTURES];
 	bool resumed[KEEPER_CAPTURES];
 	bool refiltered[KEEPER_CAPTURES]; /* it was resumed with another filter, which no drainer was told yet */
+	char rebuilt[KEEPER_CAPTURES][64]; /* the build whose programs were replaced, which no drainer was told yet */
 	struct filter *filter; /* of the settings, NULL: none; for all captures, as long as they are open */
 	unsigned n;
 	bool attached;      /* a hook of any of them is on, or is to be taken for it */
