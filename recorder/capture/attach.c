@@ -311,6 +311,9 @@ static int hook_on(struct capture *c, enum rec_side side, struct capture_error *
 						    c->meta->iface, strerror(-attached));
 		}
 		h->attached = 1;
+		/* Kept: loading takes the verifier a second on a busy machine, in which nothing would be seen. */
+		c->prog[side] = TAKE_FD(prog);
+		c->prog_vlan[side] = vlan;
 		return 0;
 	}
 }
@@ -438,8 +441,13 @@ int capture_upgrade(struct capture *c, const struct filter *filter, struct captu
 	program_sign(c->meta);
 	__atomic_store_n(&c->meta->filter_changing, 0, __ATOMIC_SEQ_CST);
 	for (enum rec_side side = 0; side < REC_SIDES; side++)
-		if (c->prog[side] >= 0) /* loaded by create with the former filter, and never attached */
+		if (c->prog[side] >= 0) /* with the former filter */
 			close(TAKE_FD(c->prog[side]));
+	for (enum rec_side side = 0; side < REC_SIDES; side++)
+		if (swaps[side].due) {
+			c->prog[side] = TAKE_FD(swaps[side].prog);
+			c->prog_vlan[side] = swaps[side].vlan;
+		}
 out:
 	for (enum rec_side side = 0; side < REC_SIDES; side++)
 		if (swaps[side].prog >= 0)

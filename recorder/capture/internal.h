@@ -70,11 +70,13 @@ struct capture {
 	int map[MAPS];
 	int *ring[REC_SIDES]; /* [cpus], -1 where none */
 	int link[REC_SIDES];  /* -1 where none */
-	int prog[REC_SIDES];  /* loaded by create, for the first attach to take; -1 where none */
+	int prog[REC_SIDES];  /* loaded, for the next attach: by create, or what is attached and may be taken off by others; -1: none */
 	uint32_t prog_vlan[REC_SIDES];
 	struct meta *meta;    /* mapped, shared */
 	int promisc;          /* packet socket that keeps the interface promiscuous when nothing is pinned, else -1 */
-	bool gone;            /* its interface was not there when it was opened */
+	bool gone;            /* its interface was not there when it was last looked at */
+	char driver[32];
+	unsigned driver_of;   /* index of the interface whose driver was asked for */
 };
 
 /* ---- error.c ---- */

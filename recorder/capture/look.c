@@ -49,7 +49,11 @@ int capture_look(struct capture *c, struct capture_look *out)
 	out->mtu = f.mtu;
 	out->downs = f.downs;
 	snprintf(out->name, sizeof(out->name), "%s", f.name);
-	driver_of(f.name, out->driver);
+	if (c->driver_of != f.index) { /* not each time: it can ask the device */
+		driver_of(f.name, c->driver);
+		c->driver_of = f.index;
+	}
+	memcpy(out->driver, c->driver, sizeof(out->driver));
 	for (enum rec_side side = 0; side < REC_SIDES; side++) {
 		out->on[side] = !(c->meta->sides & CAPTURE_SIDE(side)) || capture_attached(c, side) == 1;
 		well &= out->on[side];
@@ -104,7 +108,7 @@ int capture_move(struct capture *c, struct capture_error *err)
 		if (m->sides & CAPTURE_SIDE(side))
 			hook_off(c, side); /* links of a device that another namespace has now */
 		m->side[side].tc_handle = m->side[side].tc_priority = 0;
-		if (c->prog[side] >= 0) /* it may be bound to the device that went */
+		if (c->prog[side] >= 0 && c->prog_vlan[side]) /* bound to the device that went */
 			close(TAKE_FD(c->prog[side]));
 	}
 	m->clsact_ours = m->promisc_ours = 0;

@@ -57,6 +57,7 @@ struct start {
 	const struct read_former_of *of;
 	struct read_former *former;
 	int64_t began_ms;
+	int64_t stop_ms;
 };
 
 static bool keep_start(void *arg, const bson_t *doc)
@@ -85,14 +86,25 @@ static enum db_result find_start(struct db *db, struct start *start, struct db_p
 	const struct read_former_of *of = start->of;
 
 	return ask(db,
-		   BCON_NEW("find", BCON_UTF8("events"), "filter", "{", "kind", BCON_UTF8("start"), "ts", "{", "$lt",
-			    BCON_DATE_TIME(clock_ms(of->created)), "}", "sensor", BCON_UTF8(of->sensor), "iface",
+		   BCON_NEW("find", BCON_UTF8("events"), "filter", "{", "kind", "{", "$in", "[", BCON_UTF8("start"),
+			    BCON_UTF8("resume"), "]", "}", "ts", "{", "$lt", BCON_DATE_TIME(clock_ms(of->created)), "}", "sensor", BCON_UTF8(of->sensor), "iface",
 			    BCON_UTF8(of->iface), "details.capture", "{", "$ne",
 			    BCON_BIN(BSON_SUBTYPE_BINARY, of->capture, CAPTURE_ID_LEN), "}", "$or", "[", "{",
 			    "details.instance", BCON_UTF8(of->instance), "}", "{", "details.boot", "{", "$ne",
 			    BCON_UTF8(of->boot), "}", "}", "{", "details.netns", BCON_INT64(of->netns), "}", "]", "}", "sort",
 			    "{", "ts", BCON_INT32(-1), "}", "limit", BCON_INT32(1)),
 		   keep_start, start, problem);
+}
+
+static bool keep_stop(void *arg, const bson_t *doc)
+{
+	struct start *start = arg;
+	bson_iter_t it;
+
+	start->former->stopped = bson_iter_init_find(&it, doc, "ts") && BSON_ITER_HOLDS_DATE_TIME(&it);
+	if (start->former->stopped)
+		start->stop_ms = bson_iter_date_time(&it);
+	return false;
 }
 
 /* `stop` of that capture, or, of earlier versions, of its sensor. */
@@ -104,8 +116,8 @@ static enum db_result find_stop(struct db *db, struct start *start, struct db_pr
 		   BCON_NEW("find", BCON_UTF8("events"), "filter", "{", "kind", BCON_UTF8("stop"), "sensor",
 			    BCON_UTF8(of->sensor), "ts", "{", "$gte", BCON_DATE_TIME(start->began_ms), "$lt",
 			    BCON_DATE_TIME(clock_ms(of->created)), "}", "iface", "{", "$in", "[", BCON_UTF8(of->iface),
-			    BCON_NULL, "]", "}", "}", "limit", BCON_INT32(1)),
-		   is_there, &start->former->stopped, problem);
+			    BCON_NULL, "]", "}", "}", "sort", "{", "ts", BCON_INT32(-1), "}", "limit", BCON_INT32(1)),
+		   keep_stop, start, problem);
 }
 
 static bool keep_end(void *arg, const bson_t *doc)
@@ -153,7 +165,11 @@ static enum db_result find_until(struct db *db, struct start *start, struct db_p
 		if (end && (!until || end < until))
 			until = end;
 	}
-	start->former->until = (until ? until : start->began_ms) * 1000000;
+	if (!until)
+		until = start->began_ms;
+	if (start->former->stopped && start->stop_ms < until) /* within its last second */
+		until = start->stop_ms;
+	start->former->until = until * 1000000;
 	return result;
 }
 

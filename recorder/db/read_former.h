@@ -29,7 +29,7 @@ struct read_former {
 	bool found;
 	uint8_t capture[CAPTURE_ID_LEN];
 	bool same_boot;
-	bool stopped;	     /* it ended as asked */
+	bool stopped;	     /* it ended as asked: `until` is that moment, if it is earlier */
 	int64_t until;	     /* wall ns */
 	uint64_t last_batch; /* of the ledger, 0: none */
 	int64_t unaccounted; /* packets of the interface from `until` on, of that day and the next: in no second */

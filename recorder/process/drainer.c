@@ -419,6 +419,7 @@ static void handle(struct drainer *d, struct link_message *message)
 				lane->started = true;
 				tell_start(d, lane);
 			}
+		gaps_look(d);
 		break;
 	case LINK_END:
 		end_begins(d, message->arg);

@@ -230,7 +230,7 @@ void book_sensor(struct drainer *d);
 
 /* gaps.c */
 void gaps_tell(struct drainer *d, const struct link_tell *tell);
-void gaps_look(struct drainer *d); /* once a second, until what was before these captures is known */
+void gaps_look(struct drainer *d); /* again and again, until what was before these captures is known */
 void gaps_boot_id(char out[40]);
 
 /* addresses.c */

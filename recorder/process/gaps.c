@@ -92,7 +92,7 @@ static struct gap gap_of(const struct lane *lane, const struct before *before)
 		.source = &lane->source,
 		.side = -1,
 		.why = f->same_boot || f->stopped ? GAP_NOT_RECORDING : GAP_REBOOT,
-		.by = GAP_BY_BALANCE,
+		.by = f->stopped ? GAP_BY_EVENT : GAP_BY_BALANCE,
 		.id_boot = lane->info.created,
 		.begin = f->until,
 		.end = before->created,

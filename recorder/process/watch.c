@@ -339,7 +339,7 @@ int watch_fd(const struct watch *w)
 
 struct watch *watch_new(struct captures *captures, watch_tell *tell, void *arg)
 {
-	struct sockaddr_nl groups = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	struct sockaddr_nl groups = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_TC};
 	struct watch *w = calloc(1, sizeof(*w));
 
 	if (!w)
