@@ -265,6 +265,8 @@ static void print_capture(FILE *out, const bson_t *capture, const bson_t *before
 			 grouped((uint64_t)((double)(t.seen.packets - b.seen.packets) / seconds + 0.5), rate));
 	fprintf(out, "\n%s: %s%s%s%s%s%s\n", text_of(capture, "iface"), *rx ? "received by " : "", rx,
 		*rx && *tx ? ", " : "", *tx ? "sent by " : "", tx, line);
+	if (*text_of(capture, "unseen"))
+		fprintf(out, "  %snothing can be seen: %s%s\n", red, text_of(capture, "unseen"), off);
 	fprintf(out, "  seen %s", grouped(t.seen.packets, seen));
 	if (t.stored.there)
 		fprintf(out, ", stored %s", grouped(t.stored.packets, stored));

@@ -90,6 +90,8 @@ static void append_lane(bson_t *to, const struct lane *lane)
 		if (lane->sides[s].present)
 			bson_append_utf8(&part, names[s], -1, lane->info.mode[s], -1);
 	bson_append_document_end(to, &part);
+	if (gaps_unseen(lane))
+		bson_append_utf8(to, "unseen", -1, gaps_unseen(lane), -1);
 	append_totals(to, lane);
 	bson_append_int32(to, "level", -1, (int32_t)floods_level(lane));
 	if (lane->info.counting)

@@ -123,6 +123,7 @@ struct lane {
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
 	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
 	bool started;             /* the start event is written */
+	uint32_t unseen[1 + REC_SIDES]; /* enum gap_why of the gaps that are open: the interface, its hooks */
 };
 
 enum drainer_state { DRAINER_STARTING, DRAINER_RECORDING, DRAINER_ENDING, DRAINER_CLOSING };
@@ -232,6 +233,7 @@ void book_sensor(struct drainer *d);
 void gaps_tell(struct drainer *d, const struct link_tell *tell);
 void gaps_look(struct drainer *d); /* again and again, until what was before these captures is known */
 void gaps_boot_id(char out[40]);
+const char *gaps_unseen(const struct lane *lane); /* why nothing is seen at the moment; NULL: it is */
 
 /* addresses.c */
 /* The table of this moment: own addresses and the networks of --home. NULL when out of memory. One thread. */

@@ -47,9 +47,19 @@ void gaps_tell(struct drainer *d, const struct link_tell *tell)
 		.end = wall_at(lane, tell->end),
 		.open = !tell->end,
 	};
+	if (tell->side <= REC_SIDES)
+		lane->unseen[tell->side] = gap.open ? tell->why : GAP_NONE;
 	gap_document(&document, &gap);
 	book_keep(d, &document);
 	bson_destroy(&document);
+}
+
+const char *gaps_unseen(const struct lane *lane)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(lane->unseen); i++)
+		if (lane->unseen[i])
+			return gap_why_name((enum gap_why)lane->unseen[i]);
+	return NULL;
 }
 
 /* ---- what was before -------------------------------------------------------------------------------------------- */
