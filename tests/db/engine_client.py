@@ -298,24 +298,22 @@ def too_long(uri):
     expect(wire.closed(), "the connection lives on")
 
 
-def transfer_seconds(uri, size, piece):
-    """The fastest of five pings of that size, sent in pieces."""
-    wire, best = Wire(uri), 1e9
-    data = Wire.message({"ping": 1, "comment": "x" * size})
-    for _ in range(5):
-        begun = time.monotonic()
-        for at in range(0, len(data), piece):
-            wire.send(data[at:at + piece])
-        expect(wire.receive()[2]["ok"] == 1, "ping of", size)
-        best = min(best, time.monotonic() - begun)
-    return best
+def transfer_seconds(wire, data, piece):
+    begun = time.monotonic()
+    for at in range(0, len(data), piece):
+        wire.send(data[at:at + piece])
+    expect(wire.receive()[2]["ok"] == 1, "ping of", len(data))
+    return time.monotonic() - begun
 
 
 def byte_by_byte_is_linear(uri):
-    """Large messages in small pieces: 30 times the bytes may take 30 times as long, not 900 times. In between is room for
-    what the machine does besides: new pages for every large message, other tests. One document holds 16 MB at most."""
-    small, large = (transfer_seconds(uri, size, 4096) for size in (1 << 19, 15 << 20))
-    expect(large < 250 * small, "0.5 MB in", small, "s, 15 MB in", large, "s")
+    """A large message in small pieces takes about as long as in large ones. If every piece had what came before it copied once
+    more, 1,536 pieces would be 4.7 GB. The fastest of five each, in turn, so that what else the machine does meets both."""
+    wire = Wire(uri)
+    data = Wire.message({"ping": 1, "comment": "x" * (6 << 20)})
+    small, large = (min(times) for times in zip(*((transfer_seconds(wire, data, 1 << 12), transfer_seconds(wire, data, 1 << 20))
+                                                 for _ in range(5))))
+    expect(small < 4 * large, "6 MB in pieces of 4 KB in", small, "s, of 1 MB in", large, "s")
     wire = Wire(uri)
     for byte in Wire.message({"ping": 1}):
         wire.send(bytes([byte]))
@@ -333,12 +331,12 @@ def refused_is_an_answer(uri):
 
 
 def slow_beside_fast(uri):
-    """Slow requests on other connections do not hold up a fast one."""
+    """Slow requests on other connections do not hold up fast ones."""
     base = database(uri)
     base.drop_collection("slow")
-    base.slow.insert_many([{"i": i} for i in range(2000)])
+    base.slow.insert_many([{"i": i} for i in range(6000)])
     inner = {"$lookup": {"from": "slow", "pipeline": [{"$match": {"$expr": {"$gt": [{"$mod": ["$i", 7]}, 8]}}}], "as": "y"}}
-    pipeline = [{"$match": {"i": {"$lt": 1500}}}, inner, {"$group": {"_id": None, "n": {"$sum": 1}}}]
+    pipeline = [inner, {"$group": {"_id": None, "n": {"$sum": 1}}}]
 
     def seconds(action):
         begun = time.monotonic()
@@ -350,11 +348,12 @@ def slow_beside_fast(uri):
         threads.append(threading.Thread(target=lambda: slow.append(seconds(lambda: list(base.slow.aggregate(pipeline))))))
         threads[-1].start()
     time.sleep(0.02)
-    fast = seconds(lambda: base.command("ping"))
-    alive = any(thread.is_alive() for thread in threads)
+    fast = []
+    while all(thread.is_alive() for thread in threads) and len(fast) < 20:
+        fast.append(seconds(lambda: base.command("ping")))
     for thread in threads:
         thread.join()
-    expect(alive and fast < min(slow) / 2, "ping", fast, "beside", slow)
+    expect(len(fast) > 1 and min(fast) < min(slow) / 4, "pings", fast, "beside", slow)
 
 
 def stop_answers(uri, engine):
