@@ -298,22 +298,7 @@ def too_long(uri):
     expect(wire.closed(), "the connection lives on")
 
 
-def transfer_seconds(wire, data, piece):
-    begun = time.monotonic()
-    for at in range(0, len(data), piece):
-        wire.send(data[at:at + piece])
-    expect(wire.receive()[2]["ok"] == 1, "ping of", len(data))
-    return time.monotonic() - begun
-
-
-def byte_by_byte_is_linear(uri):
-    """A large message in small pieces takes about as long as in large ones. If every piece had what came before it copied once
-    more, 1,536 pieces would be 4.7 GB. The fastest of five each, in turn, so that what else the machine does meets both."""
-    wire = Wire(uri)
-    data = Wire.message({"ping": 1, "comment": "x" * (6 << 20)})
-    small, large = (min(times) for times in zip(*((transfer_seconds(wire, data, 1 << 12), transfer_seconds(wire, data, 1 << 20))
-                                                 for _ in range(5))))
-    expect(small < 4 * large, "6 MB in pieces of 4 KB in", small, "s, of 1 MB in", large, "s")
+def byte_by_byte(uri):
     wire = Wire(uri)
     for byte in Wire.message({"ping": 1}):
         wire.send(bytes([byte]))
