@@ -167,6 +167,7 @@ static char *status_line(const struct drainer *d)
 	storage_status(&doc, d);
 	if (d->db)
 		append_database(&doc, d);
+	spooling_status(&doc, d);
 	if (d->file)
 		append_file(&doc, d);
 	bson_append_array_begin(&doc, "captures", -1, &list);
