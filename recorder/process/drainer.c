@@ -277,7 +277,9 @@ static bool all_idle(const struct drainer *d)
 /* Everything that can be stored is: says so, closes. Called whenever something has landed. */
 void drainer_check_end(struct drainer *d)
 {
-	if (d->state != DRAINER_ENDING || d->working > (unsigned)d->replay.busy)
+	unsigned background = (unsigned)d->replay.busy + d->starting; /* nobody waits for these */
+
+	if (d->state != DRAINER_ENDING || d->working > background || (d->starting && !d->sink_ready))
 		return;
 	if (d->sink_ready && !d->gave_up) {
 		if (!all_idle(d))
@@ -288,14 +290,14 @@ void drainer_check_end(struct drainer *d)
 		}
 		book_rows(d);
 		floods_tick(d);
-		if (d->working > (unsigned)d->replay.busy || !book_idle(d) || !floods_idle(d))
+		if (d->working > background || !book_idle(d) || !floods_idle(d))
 			return;
 		if (spooling_goes_on(d)) {
 			spooling_look(d);
 			return;
 		}
 	}
-	if (d->replay.busy) { /* the database is away: what is kept stays where it is */
+	if (background) { /* the database is away: what is kept stays where it is */
 		if (!d->gave_up)
 			upstream_give_up(d);
 		return;
@@ -320,8 +322,6 @@ static void end_begins(struct drainer *d, uint32_t seconds)
 	uv_timer_start(&d->deadline, on_deadline, seconds * 1000 > 2 * CANCEL_MS ? seconds * 1000 - CANCEL_MS : CANCEL_MS, 0);
 	book_event(d, NULL, d->attached ? "leave" : "stop",
 		   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
-	if (d->starting && d->spool)
-		db_cancel(d->db); /* it is not there, and nothing needs it any more */
 	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER && all_idle(d))
 		upstream_give_up(d); /* nothing to wait for */
 	/* Capture goes on behind us: store what was there at this moment, the rest is the next process's. */

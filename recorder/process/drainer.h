@@ -158,6 +158,7 @@ struct drainer {
 	bool sink_ready;  /* batches may be written */
 	bool db_ready;    /* migrated, days prepared; without that they go to the spool */
 	bool starting;    /* a worker is at that */
+	bool patient;     /* as long as it takes: meanwhile the spool is there */
 	bool enough_sent;
 	bool handles_open;
 	bool final_horizon; /* a horizon behind the end of capture was read */

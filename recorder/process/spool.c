@@ -155,7 +155,7 @@ void spooling_look(struct drainer *d)
 	spool_sink_status(d->spool, &now);
 	tell_full(d, &now);
 	tell_damage(d, &now);
-	if ((now.store.segments || now.away) && !uv_is_active((uv_handle_t *)&d->replay.again))
+	if ((now.store.segments || now.kept) && !uv_is_active((uv_handle_t *)&d->replay.again))
 		replay_start(d);
 }
 

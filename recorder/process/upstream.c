@@ -14,6 +14,7 @@
 #include "recorder/sink/tee.h"
 
 #define AWAY_END_S 10
+#define SPOOLING_MS 1500 /* a capture that goes on waits so long for its database, then begins without it */
 
 /* ---- what the sink says --------------------------------------------------------------------------------------- */
 
@@ -90,7 +91,7 @@ static void start_work(uv_work_t *work)
 	d->days_first = today;
 	d->days_last = clock_next_day(today);
 	d->start_result = DB_OK;
-	if (d->sink_ready) /* the spool takes what comes */
+	if (d->patient) /* the spool takes what comes */
 		until = UINT64_MAX;
 	while (d->db) {
 		/* Whether it is there is asked by itself: once it is, another recorder's migration may take its time. */
@@ -156,6 +157,7 @@ static void start_done(uv_work_t *work, int status)
 	d->problem[0] = '\0';
 	storage_apply(d);
 	d->db_ready = true;
+	uv_timer_stop(&d->replay.again);
 	if (d->spool)
 		spool_sink_ready(d->spool);
 	open_for_batches(d);
@@ -332,13 +334,24 @@ static bool may_begin_spooling(const struct drainer *d)
 	return resumed && d->spool && spool_sink_knows_storage(d->spool);
 }
 
+static void begin_spooling(uv_timer_t *timer)
+{
+	struct drainer *d = timer->data;
+
+	if (d->db_ready || d->gave_up || d->state == DRAINER_CLOSING)
+		return;
+	if (!d->away_since)
+		away_begins(d, "it is not there");
+	open_for_batches(d);
+	drainer_check_end(d);
+}
+
 void upstream_start(struct drainer *d)
 {
-	if (may_begin_spooling(d)) {
-		log_info("what comes goes to the spool until the database is there");
-		open_for_batches(d);
-	}
+	if (may_begin_spooling(d)) /* what the spool's timer is for comes later */
+		uv_timer_start(&d->replay.again, begin_spooling, SPOOLING_MS, 0);
 	d->starting = true;
+	d->patient = may_begin_spooling(d);
 	d->start_work.data = d;
 	d->working++;
 	uv_queue_work(&d->loop, &d->start_work, start_work, start_done);

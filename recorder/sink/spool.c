@@ -350,6 +350,7 @@ void spool_sink_status(const struct sink *sink, struct spool_sink_status *status
 	spool_store_counts(s->store, &status->store);
 	pthread_mutex_lock(&s->lock);
 	status->away = s->away || !s->ready;
+	status->kept = s->kept;
 	pthread_mutex_unlock(&s->lock);
 	status->full = s->full;
 	status->spooled_batches = s->spooled_batches;

@@ -64,6 +64,7 @@ bool spool_sink_holds(struct sink *sink, const uint8_t capture[CAPTURE_ID_LEN], 
 
 struct spool_sink_status {
 	struct spool_store_counts store;
+	bool kept;		    /* small documents go behind what is kept */
 	bool away;		    /* batches go to the spool without being tried */
 	bool full;		    /* the newest append found no room, or the disk failed */
 	uint64_t spooled_batches, spooled_packets;   /* by this process */

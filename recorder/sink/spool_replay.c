@@ -94,7 +94,8 @@ static int item_read(struct item *item, struct spool_record *record)
 	return 0;
 }
 
-static void round_fill(struct spool *s)
+/* False: out of memory, and nothing of it is taken. */
+static bool round_fill(struct spool *s)
 {
 	struct spool_round *round = s->round;
 	size_t bytes = 0;
@@ -107,8 +108,13 @@ static void round_fill(struct spool *s)
 		if (got == -EIO)
 			continue; /* said and counted there */
 		if (got != 1)
-			return;
+			return got == 0 || round->count;
 		got = item_read(item, &record);
+		if (got == -ENOMEM) {
+			item_drop(s, item);
+			spool_store_rewind(s->store);
+			return false;
+		}
 		if (got) {
 			unreadable(s, &record.head);
 			item_drop(s, item);
@@ -117,6 +123,25 @@ static void round_fill(struct spool *s)
 		bytes += item->head.raw;
 		round->count++;
 	}
+	return true;
+}
+
+/* The next round. SINK_AGAIN: it stands there, or report->again_ns says when to ask for it; SINK_SETTLED: nothing is kept any more. */
+static enum sink_outcome round_begin(struct spool *s, struct sink_report *report)
+{
+	s->round = calloc(1, sizeof(*s->round));
+	if (!s->round || !round_fill(s)) {
+		spool_round_free(s);
+		report->again_ns = clock_boot_ns() + NS_PER_SEC;
+		snprintf(report->problem, sizeof(report->problem), "spool %.100s: out of memory", s->name);
+		return SINK_AGAIN;
+	}
+	if (s->round->count)
+		return SINK_AGAIN;
+	spool_round_free(s);
+	spool_store_commit(s->store); /* of damaged ones, too */
+	report->again_ns = clock_boot_ns() + NS_PER_SEC / 4;
+	return spool_emptied(s) ? SINK_SETTLED : SINK_AGAIN;
 }
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
@@ -345,15 +370,10 @@ enum sink_outcome spool_sink_replay(struct sink *sink, struct sink_report *repor
 
 	memset(report, 0, sizeof(*report));
 	if (!s->round) {
-		s->round = calloc(1, sizeof(*s->round));
-		if (s->round)
-			round_fill(s);
-		if (!s->round || !s->round->count) {
-			spool_round_free(s);
-			spool_store_commit(s->store); /* of damaged ones, too */
-			report->again_ns = clock_boot_ns() + NS_PER_SEC / 4;
-			return spool_emptied(s) ? SINK_SETTLED : SINK_AGAIN;
-		}
+		enum sink_outcome outcome = round_begin(s, report);
+
+		if (!s->round)
+			return outcome;
 	}
 	pass(s, SPOOL_BATCH, until, report, &ended);
 	if (!left_of(s->round, SPOOL_BATCH, &again)) {

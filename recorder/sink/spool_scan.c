@@ -100,7 +100,8 @@ static uint64_t sound_done(const struct segment *segment, uint64_t done)
 	struct spool_head head;
 	uint64_t at = sizeof(struct spool_segment), next;
 
-	while (at < done && segment_look(segment, at, segment->written, &head, &next) != SPOOL_FOUND_TORN)
+	while (at < done && at < segment->written &&
+	       segment_look(segment, at, segment->written, &head, &next) != SPOOL_FOUND_TORN)
 		at = next;
 	return at == done ? done : sizeof(struct spool_segment);
 }

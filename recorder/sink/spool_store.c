@@ -381,6 +381,14 @@ static void count_out(struct spool_store *s, const struct segment *segment)
 			count_in_locked(s, &head, -1);
 }
 
+void spool_store_rewind(struct spool_store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (struct segment *segment = s->first; segment; segment = segment->next)
+		segment->read = segment->done;
+	pthread_mutex_unlock(&s->lock);
+}
+
 /* The first segment with something handed out and not committed. */
 static struct segment *uncommitted(struct spool_store *s)
 {

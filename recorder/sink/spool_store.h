@@ -42,6 +42,8 @@ struct spool_record {
 };
 /* 1; 0: there is none; -EIO: damage was found and passed by, ask again; -ENOMEM. */
 int spool_store_next(struct spool_store *store, struct spool_record *record);
+/* What was handed out and is not committed is handed out once more. */
+void spool_store_rewind(struct spool_store *store);
 /* Everything that was handed out is acknowledged. */
 void spool_store_commit(struct spool_store *store);
 
