@@ -39,6 +39,9 @@ mongoc_stream_t *guard_connect(const mongoc_uri_t *uri, const mongoc_host_list_t
 const char *guard_reason(void);
 void guard_reset(void);
 
+/* This thread's calls wait no longer than until this boot time, whatever the URI says; 0: no such limit. */
+void guard_give_up(uint64_t boot_ns);
+
 /* ---- for tests ---------------------------------------------------------------------------------------------- */
 
 #define GUARD_HEADER 16u

@@ -217,6 +217,7 @@ static enum sink_outcome outcome_of(enum db_result result, uint64_t again, const
 		return SINK_ENDED;
 	report->again_ns = again ? again : clock_boot_ns() + NS_PER_SEC;
 	report->waiting = again;
+	report->refused = result == DB_REFUSED || result == DB_FATAL;
 	return SINK_AGAIN;
 }
 
@@ -231,6 +232,8 @@ static enum sink_outcome put(struct sink *sink, const struct puts *puts, struct 
 	memset(report, 0, sizeof(*report));
 	result = db_client_pop(m->db, &client, &problem);
 	client.until_ns = clock_boot_ns() + PATIENCE_NS;
+	if (m->hasty)
+		client.give_up_ns = clock_boot_ns() + 2 * NS_PER_SEC + puts->count * 2000000ull;
 	if (result == DB_OK && changes(puts->family))
 		result = put_late_wait(m, &again, &problem);
 	if (result == DB_OK)
