@@ -6,12 +6,14 @@ import glob
 import hashlib
 import heapq
 import itertools
+import json
 import mmap
 import os
 import pwd
 import random
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -322,7 +324,7 @@ class World:
         self.proxy = chaos_proxy.Proxy(path, self.engine.instance + "/mongodb.sock", pwd.getpwnam(self.user).pw_uid)
         self.proxy_uri = "mongodb://" + urllib.parse.quote(path, safe="")
         self.rings = Rings(self.lab + "/bpf")
-        self.peak = 0
+        self.peak, self.asked = 0, 0.0
         self.recorder = Recorder(self)
         self.sender = Sender(self, self.rate, options.most, options.limit)
 
@@ -371,6 +373,28 @@ class World:
     def state(self):
         return (f"engine {self.engine.pid()}, keeper {self.recorder.keeper()}, drainer {self.recorder.drainer()}, "
                 f"{self.rings.fill()} bytes in a ring of {self.ring_bytes}, {len(self.heap)} actions due")
+
+    def status(self):
+        """What the drainer says; None when it does not."""
+        try:
+            with socket.socket(socket.AF_UNIX) as asker:
+                asker.settimeout(1)
+                asker.connect(self.lab + "/run/chaos/control")
+                asker.sendall(b"status\n")
+                answer = b""
+                while piece := asker.recv(65536):
+                    answer += piece
+            return json.loads(answer)
+        except (OSError, ValueError):
+            return None
+
+    def balanced(self):
+        """The newest seconds are written. Behind a command without an answer they wait until nothing can come of it any more."""
+        if time.monotonic() < self.asked + 0.5:
+            return False
+        self.asked = time.monotonic()
+        status = self.status()
+        return bool(status and status["captures"] and all(c["balance"]["behind"] <= 4 for c in status["captures"]))
 
     def finish(self):
         """Ends capture in order; what it stores last belongs to the test."""
