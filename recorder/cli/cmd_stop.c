@@ -79,6 +79,7 @@ static int wait_for_end(const struct settings *settings, struct instance *instan
 static int take_over(const struct settings *settings, const struct instance *instance)
 {
 	struct settings copy = *settings; /* shares the strings: not freed */
+	CLEANUP_FREE char *path = NULL;
 
 	if (!settings->discard && !cmd_has_target(settings))
 		return cmd_fail(EXIT_USAGE, "instance %s has no process: what its rings hold has to be stored first",
@@ -87,6 +88,10 @@ static int take_over(const struct settings *settings, const struct instance *ins
 		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",
 				settings->user);
 	copy.instance = (char *)instance->name;
+	if (!copy.spool)
+		copy.spool = path = settings_default_spool(instance->name);
+	if (!copy.spool)
+		return cmd_fail(EXIT_FAILED, "out of memory");
 	return keeper_run(&copy, KEEPER_STOP);
 }
 

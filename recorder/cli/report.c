@@ -297,6 +297,24 @@ static void print_file(FILE *out, const bson_t *now, const char *red, const char
 		off, text_of(now, "file.name"), text_of(now, "file.format"), grouped(bytes, text[0]), grouped(packets, text[1]));
 }
 
+/* Only where there is something in it, or it is in use. */
+static void print_spool(FILE *out, const bson_t *now, const char *red, const char *off)
+{
+	const char *state = text_of(now, "spool.state");
+	uint64_t packets = 0, documents = 0, bytes = 0, room = 0;
+	char count[32], size[2][32];
+
+	if (!*state || !strcmp(state, "empty"))
+		return;
+	integer_of(now, "spool.packets", &packets);
+	integer_of(now, "spool.documents", &documents);
+	integer_of(now, "spool.bytes", &bytes);
+	integer_of(now, "spool.room", &room);
+	fprintf(out, "spool     %s%s%s: %s packets, %llu documents, %s; room for %s more in %s\n",
+		!strcmp(state, "full") ? red : "", state, !strcmp(state, "full") ? off : "", grouped(packets, count), (unsigned long long)documents,
+		bytes_text(bytes, size[0]), bytes_text(room, size[1]), text_of(now, "spool.directory"));
+}
+
 static void print_problem(FILE *out, const bson_t *now, const char *red, const char *off)
 {
 	const char *problem = text_of(now, "database.problem"), *file = text_of(now, "file.problem");
@@ -351,6 +369,7 @@ static void print_head(FILE *out, const bson_t *now, const char *red, const char
 			text_of(now, "storage"));
 		print_buckets(out, now, red, off);
 	}
+	print_spool(out, now, red, off);
 	print_file(out, now, red, green, off);
 	print_problem(out, now, red, off);
 }

@@ -160,4 +160,7 @@ int settings_network(const char *text, struct ends_network *network);
 /* The word of `words` (NULL-terminated array) nearest to `text`, NULL when none is near. */
 const char *settings_nearest(const char *text, const char *const *words);
 
+/* The directory of --spool where it says nothing: <state>/spool/INSTANCE. malloced; NULL: no memory. */
+char *settings_default_spool(const char *instance);
+
 #endif

@@ -125,7 +125,7 @@ static void append_database(bson_t *to, const struct drainer *d)
 	bson_append_document_begin(to, "database", -1, &part);
 	bson_append_utf8(&part, "uri", -1, uri_redacted(d->settings->mongo, uri, sizeof(uri)), -1);
 	bson_append_utf8(&part, "name", -1, d->settings->database, -1);
-	bson_append_utf8(&part, "state", -1, !d->sink_ready ? "starting" : d->away_since ? "away" : "ok", -1);
+	bson_append_utf8(&part, "state", -1, !d->sink_ready ? "starting" : d->away_since || !d->db_ready ? "away" : "ok", -1);
 	bson_append_double(&part, "latency_ms", -1, (double)d->latency_ns / 1e6);
 	bson_append_utf8(&part, "problem", -1, d->problem, -1);
 	bson_append_document_end(to, &part);
@@ -169,6 +169,7 @@ static char *status_line(const struct drainer *d)
 	storage_status(&doc, d);
 	if (d->db)
 		append_database(&doc, d);
+	spooling_status(&doc, d);
 	if (d->file)
 		append_file(&doc, d);
 	bson_append_array_begin(&doc, "captures", -1, &list);

@@ -68,6 +68,7 @@ static void on_second(uv_timer_t *timer)
 	upstream_check_days(d);
 	gaps_look(d);
 	storage_check_counts(d);
+	spooling_look(d);
 	floods_look(d);
 	if (++ticks % 10 == 0)
 		addresses_refresh(d);
@@ -78,6 +79,7 @@ static void on_backstop(uv_timer_t *timer)
 {
 	struct drainer *d = timer->data;
 
+	spooling_hurry(d);
 	pipeline_tick(d);
 	check_count(d);
 	upstream_check_reader(d);
@@ -161,12 +163,13 @@ static int open_handles(struct drainer *d)
 {
 	uint16_t port;
 
-	d->busy.data = d->backstop.data = d->second.data = d->own_scan.data = d->deadline.data = d;
+	d->busy.data = d->backstop.data = d->second.data = d->own_scan.data = d->deadline.data = d->replay.again.data = d;
 	uv_timer_init(&d->loop, &d->busy);
 	uv_timer_init(&d->loop, &d->backstop);
 	uv_timer_init(&d->loop, &d->second);
 	uv_timer_init(&d->loop, &d->own_scan);
 	uv_timer_init(&d->loop, &d->deadline);
+	uv_timer_init(&d->loop, &d->replay.again);
 	d->handles_open = true;
 	uv_timer_start(&d->backstop, on_backstop, BACKSTOP_MS, BACKSTOP_MS);
 	uv_timer_start(&d->second, on_second, 1000, 1000);
@@ -203,6 +206,7 @@ static void close_handles(struct drainer *d)
 		close_if_open((uv_handle_t *)&d->second, NULL);
 		close_if_open((uv_handle_t *)&d->own_scan, NULL);
 		close_if_open((uv_handle_t *)&d->deadline, NULL);
+		close_if_open((uv_handle_t *)&d->replay.again, NULL);
 	}
 	if (d->own_new.data)
 		close_if_open((uv_handle_t *)&d->own_new, NULL);
@@ -242,6 +246,7 @@ void drainer_summary(const struct drainer *d, struct link_summary *summary)
 	}
 	if (!d->attached && !d->final_horizon)
 		summary->complete = 0;
+	spooling_holds(d, &summary->spooled);
 	summary->waiting = summary->term[REC_PUBLISHED].packets - summary->stored;
 }
 
@@ -256,7 +261,9 @@ static bool all_idle(const struct drainer *d)
 /* Everything that can be stored is: says so, closes. Called whenever something has landed. */
 void drainer_check_end(struct drainer *d)
 {
-	if (d->state != DRAINER_ENDING || d->working)
+	unsigned background = (unsigned)d->replay.busy + d->starting; /* nobody waits for these */
+
+	if (d->state != DRAINER_ENDING || d->working > background || (d->starting && !d->sink_ready))
 		return;
 	if (d->sink_ready && !d->gave_up) {
 		if (!all_idle(d))
@@ -267,8 +274,17 @@ void drainer_check_end(struct drainer *d)
 		}
 		book_rows(d);
 		floods_tick(d);
-		if (d->working || !book_idle(d) || !floods_idle(d))
+		if (d->working > background || !book_idle(d) || !floods_idle(d))
 			return;
+		if (spooling_goes_on(d)) {
+			spooling_look(d);
+			return;
+		}
+	}
+	if (background) { /* the database is away: what is kept stays where it is */
+		if (!d->gave_up)
+			upstream_give_up(d);
+		return;
 	}
 	finish(d);
 }
@@ -557,6 +573,9 @@ static int read_start(struct drainer *d)
 			d->file_fd = message->fd;
 			d->file_format = (enum file_format)message->arg;
 			break;
+		case LINK_SPOOL:
+			d->spool_fd = message->fd;
+			break;
 		case LINK_START:
 			memcpy(d->sensor_id, message->payload, sizeof(d->sensor_id));
 			d->attached = message->arg & LINK_START_ATTACHED;
@@ -583,7 +602,7 @@ static int drainer_start(struct drainer *d)
 	}
 	/* As many threads as can block on the database, and some that never wait behind them. */
 	snprintf(threads, sizeof(threads), "%u",
-		 (unsigned)(d->settings->in_flight * d->nlanes + 2 * d->nlanes + 4));
+		 (unsigned)(d->settings->in_flight * d->nlanes + 2 * d->nlanes + 5));
 	setenv("UV_THREADPOOL_SIZE", threads, 1);
 	if (fcntl(d->link, F_SETFL, O_NONBLOCK))
 		return -errno;
@@ -640,7 +659,7 @@ int drainer_main(int link)
 	if (!d)
 		return 1;
 	d->link = link;
-	d->control = d->step_fd = d->file_fd = -1;
+	d->control = d->step_fd = d->file_fd = d->spool_fd = -1;
 	d->started_boot = clock_boot_ns();
 	d->started_wall = clock_wall_ns();
 	uv_loop_init(&d->loop);

@@ -10,6 +10,7 @@
  *   upstream.c  database and file: opening, the coming days, what they say
  *   storage.c   what the server takes: buckets or documents
  *   addresses.c which addresses are ours
+ *   spool.c     what the spool keeps, on its way to the database
  *   own.c       the recorder's own connections, found among its sockets
  *   control.c   the status socket
  *
@@ -32,6 +33,7 @@
 #include "recorder/process/link.h"
 #include "recorder/sink/file.h"
 #include "recorder/sink/mongo.h"
+#include "recorder/sink/spool.h"
 #include "recorder/source/cut.h"
 
 struct drainer;
@@ -146,6 +148,7 @@ struct drainer {
 	int link;
 	int control;
 	int step_fd;
+	int spool_fd; /* directory of --spool, until the sink has it; -1: none */
 	int file_fd; /* of --write, until the sink has it; -1: none */
 	enum file_format file_format;
 	struct settings *settings;
@@ -153,7 +156,10 @@ struct drainer {
 	int exit_status;
 	bool attached;    /* packets come */
 	bool ready;       /* LINK_READY was sent */
-	bool sink_ready;  /* migrated, days prepared: batches may be written */
+	bool sink_ready;  /* batches may be written */
+	bool db_ready;    /* migrated, days prepared; without that they go to the spool */
+	bool starting;    /* a worker is at that */
+	bool patient;     /* as long as it takes: meanwhile the spool is there */
 	bool enough_sent;
 	bool handles_open;
 	bool gaps_known;    /* what was before these captures was looked up */
@@ -167,6 +173,16 @@ struct drainer {
 	struct days *days;
 	struct migrations migrations;
 	struct sink *mongo;
+	struct sink *spool; /* in front of mongo; NULL with --spool none */
+	struct {
+		uv_work_t work;
+		uv_timer_t again;
+		bool busy;
+		enum sink_outcome outcome;
+		struct sink_report report;
+		bool full; /* this and what follows is said */
+		uint64_t damaged, aside, torn;
+	} replay;
 	struct sink *file; /* NULL without --write */
 	struct sink *sink; /* the one of them that there is, or both as one */
 	bool gave_up;	   /* the sink was told to end: what is not stored stays in the rings */
@@ -259,6 +275,14 @@ void storage_probe_again(struct drainer *d);
 void storage_apply(struct drainer *d);	      /* on the loop: what a worker has found */
 void storage_check_counts(struct drainer *d); /* what went wrong with buckets becomes events */
 void storage_status(bson_t *to, const struct drainer *d);
+
+/* spool.c */
+int spooling_open(struct drainer *d);
+void spooling_look(struct drainer *d);
+void spooling_hurry(struct drainer *d);
+bool spooling_holds(const struct drainer *d, uint64_t *packets);
+bool spooling_goes_on(struct drainer *d);
+void spooling_status(bson_t *to, const struct drainer *d);
 
 /* own.c */
 void own_scan(struct drainer *d);

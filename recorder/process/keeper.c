@@ -22,6 +22,7 @@
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
+#include "recorder/process/spool_dir.h"
 #include "recorder/process/watch.h"
 
 #define END_S 10u            /* what a signal gives the drainer */
@@ -43,6 +44,7 @@ struct keeper {
 	uint8_t sensor_id[16];
 	int lock, control, signals, link;
 	int output; /* the file of --write, -1: none */
+	int spool;  /* the directory of --spool, -1: none */
 	pid_t drainer;
 	bool ready, failed, ended, finishing_anew;
 	enum ending ending;
@@ -224,6 +226,13 @@ static const char *where_to(const struct settings *settings)
 	return !settings->write ? "--mongo URI" : settings->mongo ? "--mongo URI --write FILE" : "--write FILE";
 }
 
+static void tell_spooled(const struct keeper *k)
+{
+	if (k->summary.spooled)
+		log_warn("%llu of them are in the spool %s, and not in the database yet: the next `record` of instance %s sends them",
+			 (unsigned long long)k->summary.spooled, k->settings->spool, k->settings->instance);
+}
+
 /* Is everything stored, the pins can go. If not, they hold the only copy: they stay, and the next process stores it. */
 static void tidy(struct keeper *k)
 {
@@ -236,6 +245,7 @@ static void tidy(struct keeper *k)
 		return;
 	}
 	if (k->ended && k->summary.complete) {
+		tell_spooled(k);
 		captures_remove(&k->captures, false);
 		unlink(k->instance.control);
 		return;
@@ -253,6 +263,11 @@ static void tidy(struct keeper *k)
 			  "%s %s` stores it", name, where_to(k->settings));
 		return;
 	}
+	if (!k->summary.waiting) {
+		log_error("every packet is stored, but not yet all that counts them; `xdp-recorder stop %s %s` stores that", name,
+			  where_to(k->settings));
+		return;
+	}
 	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s", (unsigned long long)k->summary.waiting, name, where_to(k->settings),
 		  !k->settings->write ? "a database" : k->settings->mongo ? "a database and room on the disk" : "room on the disk");
 }
@@ -262,7 +277,7 @@ static void tidy(struct keeper *k)
 static int start_drainer(struct keeper *k)
 {
 	k->respawn_at = 0;
-	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->output, k->lock, k->sensor_id, k->ready, &k->drainer);
+	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->output, k->spool, k->lock, k->sensor_id, k->ready, &k->drainer);
 	if (k->link >= 0) {
 		tell_again(k);
 		return 0;
@@ -588,6 +603,20 @@ static void record(struct keeper *k, enum keeper_mode mode)
 	tidy(k);
 }
 
+/* The drainer keeps there what the database does not take. */
+static int open_spool(struct keeper *k)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (!spool_dir_wanted(k->settings) || k->settings->detach || k->settings->discard)
+		return 0;
+	if (spawn_user(k->settings->user, &uid, &gid))
+		return -ENOENT;
+	k->spool = spool_dir_open(k->settings, uid, gid);
+	return k->spool < 0 ? k->spool : 0;
+}
+
 /* Before anything is made: a file that cannot be written is the most likely mistake. */
 static int open_output(struct keeper *k)
 {
@@ -605,14 +634,14 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 	if (!k)
 		return 1;
 	k->settings = settings;
-	k->lock = k->control = k->signals = k->link = k->output = -1;
+	k->lock = k->control = k->signals = k->link = k->output = k->spool = -1;
 	log_set_level(settings_log_level(settings));
 	if (settings->test_clock && clock_inject(settings->test_clock)) {
 		log_error("--test-clock %s: %s", settings->test_clock, strerror(errno));
 		free(k);
 		return 1;
 	}
-	if (!take_lock(k) && !open_output(k) && !instance_mount_bpffs() && !read_sensor_id(settings->sensor, k->sensor_id) &&
+	if (!take_lock(k) && !open_output(k) && !open_spool(k) && !instance_mount_bpffs() && !read_sensor_id(settings->sensor, k->sensor_id) &&
 	    !open_signals(k) && !captures_open(&k->captures, settings, &k->instance, mode == KEEPER_STOP)) {
 		for (unsigned i = 0; i < k->captures.n; i++)
 			for (unsigned side = 0; side < REC_SIDES; side++)
@@ -636,6 +665,8 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 		close(k->control);
 	if (k->output >= 0)
 		close(k->output);
+	if (k->spool >= 0)
+		close(k->spool);
 	if (k->lock >= 0)
 		close(k->lock);
 	free(k);

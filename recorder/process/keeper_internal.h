@@ -5,6 +5,7 @@
  *   keeper.c    life: the order of things, signals, the drainer's messages, the summary
  *   captures.c  an instance's captures: created, resumed, attached, detached, removed
  *   output.c    the file of --write
+ *   spool_dir.c the directory of --spool
  *   watch.c     is what is captured also seen? gaps, hooks put on again
  *   spawn.c     the drainer process: privileges dropped, descriptors handed over
  */
@@ -65,11 +66,11 @@ int spawn_user(const char *name, uid_t *uid, gid_t *gid);
 /* For a child process: another user, no capability, no way to gain one. 0 or -errno: then go no further. */
 int spawn_drop_privileges(uid_t uid, gid_t gid);
 /*
- * Starts a drainer and hands it everything, `file` (-1: none) is that of --write; it holds `lock` as well, so that nobody takes over while it lives. `again`: a former
+ * Starts a drainer and hands it everything, `file` (-1: none) is that of --write, `spool` (-1: none) the directory of --spool; it holds `lock` as well, so that nobody takes over while it lives. `again`: a former
  * one of this keeper's had reached the database: this one waits for it as long as it takes. Returns the link's
  * descriptor (non-blocking), or -errno with a log line.
  */
-int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int file, int lock,
+int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int file, int spool, int lock,
 		  const uint8_t sensor_id[16], bool again, pid_t *pid);
 /* A listening status socket at `path`. -errno with a log line. */
 int spawn_control(const char *path, uid_t uid);

@@ -25,6 +25,7 @@ enum link_type {
 	LINK_MAP,          /* fd; arg: enum capture_map */
 	LINK_RING,         /* fd; arg: side << 16 | cpu */
 	LINK_FILE,         /* fd: the file of --write, opened by the keeper; arg: enum file_format */
+	LINK_SPOOL,        /* fd: the directory of --spool, locked */
 	LINK_START,        /* everything is there; arg: LINK_START_*, payload: the sensor's id (16) */
 	/* keeper -> drainer, later */
 	LINK_ATTACHED,     /* arg: 1 attached, 0 capture has ended: no more packets will come */
@@ -73,9 +74,10 @@ struct link_tell {
 
 struct link_summary {
 	struct rec_count term[REC_TERMS];
-	uint64_t stored;   /* packets acknowledged since the captures began */
+	uint64_t stored;   /* packets acknowledged or spooled since the captures began */
 	uint64_t waiting;  /* packets in the rings, not acknowledged */
-	uint32_t complete; /* 1: every packet, ledger entry and second is acknowledged */
+	uint64_t spooled;  /* of the stored ones: packets that are in the spool, and not in the database yet */
+	uint32_t complete; /* 1: every packet, ledger entry and second is acknowledged or spooled */
 	uint32_t reserved;
 };
 

@@ -167,7 +167,7 @@ static int send_capture(int link, const struct capture *c, bool resumed, bool re
 	return err;
 }
 
-int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int file, int lock,
+int spawn_drainer(const struct settings *settings, const struct captures *captures, int control, int file, int spool, int lock,
 		  const uint8_t sensor_id[16], bool again, pid_t *pid)
 {
 	int pair[2], err;
@@ -201,6 +201,8 @@ int spawn_drainer(const struct settings *settings, const struct captures *captur
 		err = link_send(pair[0], LINK_CONTROL, 0, NULL, 0, control);
 	if (!err && file >= 0)
 		err = link_send(pair[0], LINK_FILE, output_format(settings), NULL, 0, file);
+	if (!err && spool >= 0)
+		err = link_send(pair[0], LINK_SPOOL, 0, NULL, 0, spool);
 	for (unsigned i = 0; !err && i < captures->n; i++)
 		err = send_capture(pair[0], captures->list[i], captures->resumed[i], captures->refiltered[i], captures->rebuilt[i]);
 	if (!err)
