@@ -229,9 +229,12 @@ static void look_done(uv_work_t *work, int status)
 void gaps_look(struct drainer *d)
 {
 	struct gaps_look *look;
+	uint64_t packets;
 
-	if (!d->db || d->gaps_known || d->gaps_busy || !d->sink_ready || d->state != DRAINER_RECORDING)
+	if (!d->db || d->gaps_known || d->gaps_busy || !d->db_ready || d->state != DRAINER_RECORDING)
 		return;
+	if (spooling_holds(d, &packets))
+		return; /* perhaps the last seconds of the former capture */
 	look = calloc(1, sizeof(*look) + d->nlanes * sizeof(look->of[0]));
 	if (!look)
 		return;
