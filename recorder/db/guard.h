@@ -45,7 +45,7 @@ void guard_give_up(uint64_t boot_ns);
 /* ---- for tests ---------------------------------------------------------------------------------------------- */
 
 #define GUARD_HEADER 16u
-#define GUARD_MESSAGE_MAX (48u * 1000 * 1000 + 16 * 1024)
+#define GUARD_MESSAGE_MAX ((16u << 20) + (64u << 10)) /* an answer is one document, of at most 16 MB and what is around it */
 #define GUARD_DEPTH 100u /* MongoDB's own limit of nesting */
 
 /* NULL, or what is wrong with a whole message. Pure. */

@@ -228,11 +228,11 @@ lab_check() { "$lab_python" "$root/tests/lib/check.py" "$lab_uri" "$lab_database
 
 # --- the recorder -------------------------------------------------------------------------------------------
 
-# lab_start_record NAME NS OPTION...: starts it, does not wait. Its output is $lab/NAME.log.
+# lab_start_record NAME NS OPTION...: starts it, does not wait. Its output is $lab/NAME.log. The sensor is NAME, or $lab_sensor.
 lab_start_record() {
   local name=$1 namespace=$2
   shift 2
-  ip netns exec "$(lab_name "$namespace")" "$lab_program" record --user "$lab_user" --mongo "$lab_uri" --database "$lab_database" --sensor "$name" "$@" \
+  ip netns exec "$(lab_name "$namespace")" "$lab_program" record --user "$lab_user" --mongo "$lab_uri" --database "$lab_database" --sensor "${lab_sensor:-$name}" "$@" \
     >>"$lab/$name.log" 2>&1 </dev/null &
   lab_pid[$name]=$!
 }
