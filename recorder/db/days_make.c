@@ -102,8 +102,8 @@ static unsigned choose_span(struct days *days, struct db_client *client, const c
 /* ---- collections ------------------------------------------------------------------------------------------- */
 
 /*
- * The template's options, with the span of today's choice; servers that know no free span get the nearest thing. `engine`:
- * with what they say to the storage engine.
+ * The template's options, with the span of today's choice; servers that know no free span get the nearest thing.
+ * `engine`: with what they say to the storage engine.
  */
 static void append_options(bson_t *command, const bson_t *options, unsigned span_s, int32_t wire, bool engine)
 {

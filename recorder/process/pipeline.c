@@ -21,9 +21,9 @@
 
 /* Where --batch-packets and --batch-age say nothing. */
 #define DOCUMENTS_BATCH 4096u
-#define BUCKETS_BATCH 262144u	/* flow.h's most: fewer index entries and bytes a packet the more are grouped at once */
+#define BUCKETS_BATCH 262144u /* flow.h's most: fewer index entries and bytes a packet the more are grouped at once */
 #define BUCKETS_BATCH_LEAST 65536u
-#define BUCKETS_RINGS 16u	/* but not more than such a part of the rings */
+#define BUCKETS_RINGS 16u /* but not more than such a part of the rings */
 #define DOCUMENTS_AGE_MS 200u
 #define BUCKETS_AGE_MS 2000u
 #define SLOW_PACKETS 100u /* fewer after DOCUMENTS_AGE_MS are slow traffic: they are sent, and their batch stays open */
