@@ -182,9 +182,11 @@ static enum db_result next_row(struct walk *w)
 	const bson_t *document;
 	const char *wrong = "";
 	enum db_result result;
+	uint32_t day;
 
 	w->has_row = false;
-	while ((result = read_stream_next(w->rows, &document, &w->row_day, w->run->problem)) == DB_OK && document) {
+	while ((result = read_stream_next(w->rows, &document, &day, w->run->problem)) == DB_OK && document) {
+		w->row_day = day;
 		if (!balance_read(document, &w->row, &wrong)) {
 			w->has_row = true;
 			break;
@@ -243,7 +245,7 @@ static enum db_result walk_windows(struct walk *w, uint64_t at, bool bounded)
 		left = w->has_row && w->row.row.sec < at + count ? w->row.row.sec : at + count;
 		if (result == DB_OK)
 			audit_hook_left(w->hook, &w->cells, bounded && !w->has_row && w->hook->end < left ? w->hook->end : left,
-					days_collection(name, "balance", w->row_day));
+					w->row_day ? days_collection(name, "balance", w->row_day) : "balance");
 		at = left;
 	}
 	return result;

@@ -153,21 +153,21 @@ static bool keep_document(void *arg, const bson_t *document)
 	return true;
 }
 
-static bson_t document_at(const struct source *s, uint32_t *len)
+/* The next document of a page, in place: a bson_t points into itself, and cannot be handed on by value. */
+static uint32_t document_at(const struct source *s, bson_t *document)
 {
-	bson_t document = BSON_INITIALIZER;
+	uint32_t len;
 
-	memcpy(len, s->page + s->at, sizeof(*len));
-	if (!bson_init_static(&document, s->page + s->at, *len))
-		bson_init(&document);
-	return document;
+	memcpy(&len, s->page + s->at, sizeof(len));
+	(void)bson_init_static(document, s->page + s->at, len); /* it was whole when it was copied */
+	return len;
 }
 
 static void note_next(struct read_stream *stream, struct source *s)
 {
-	uint32_t len;
-	bson_t document = document_at(s, &len);
+	bson_t document;
 
+	document_at(s, &document);
 	id_of(&document, stream->o.id_len, s->next);
 }
 
@@ -222,10 +222,9 @@ static enum db_result begin(struct read_stream *stream, struct db_problem *probl
 
 static enum db_result step(struct read_stream *stream, struct source *s, struct db_problem *problem)
 {
-	uint32_t len;
+	bson_t document;
 
-	document_at(s, &len);
-	s->at += len;
+	s->at += document_at(s, &document);
 	if (--s->left) {
 		note_next(stream, s);
 		return DB_OK;
@@ -262,7 +261,6 @@ enum db_result read_stream_next(struct read_stream *stream, const bson_t **docum
 {
 	enum db_result result = DB_OK;
 	struct source *next = NULL;
-	uint32_t len;
 
 	*document = NULL;
 	if (!stream->begun)
@@ -287,7 +285,7 @@ enum db_result read_stream_next(struct read_stream *stream, const bson_t **docum
 									 stream->o.family, next->day);
 	}
 	stream->current = next;
-	stream->document = document_at(next, &len);
+	document_at(next, &stream->document);
 	*document = &stream->document;
 	*day = next->day;
 	return DB_OK;
