@@ -104,27 +104,25 @@ enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capt
 
 /* ---- beginnings -------------------------------------------------------------------------------------------------- */
 
-struct starting {
-	const struct audit_capture *capture;
-	int64_t wall;
-};
-
 static bool look_at_start(void *arg, const bson_t *event)
 {
-	struct starting *s = arg;
+	static const char *const names[REC_SIDES] = {[REC_RX] = "details.rx_sec", [REC_TX] = "details.tx_sec"};
+	uint64_t *sec = arg;
+	bson_iter_t it, at;
 
-	s->wall = wall_of(event);
+	for (unsigned side = 0; side < REC_SIDES; side++)
+		if (bson_iter_init(&it, event) && bson_iter_find_descendant(&it, names[side], &at) && BSON_ITER_HOLDS_INT(&at))
+			sec[side] = (uint64_t)bson_iter_as_int64(&at);
 	return false;
 }
 
-enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, int64_t *wall)
+enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES])
 {
-	struct starting s = {.capture = capture};
 	uint8_t from[CAPTURE_ID_LEN + 8 + 5], to[CAPTURE_ID_LEN + 8 + 5];
 	bson_t *filter = bson_new(), range;
-	enum db_result result;
 
 	/* _id: capture, boot time, kind */
+	memset(sec, 0, REC_SIDES * sizeof(*sec));
 	memset(from, 0, sizeof(from));
 	memset(to, 0xff, sizeof(to));
 	memcpy(from, capture->of.capture, CAPTURE_ID_LEN);
@@ -134,9 +132,7 @@ enum db_result audit_event_of_start(struct audit_run *run, const struct audit_ca
 	BSON_APPEND_BINARY(&range, "$lte", BSON_SUBTYPE_BINARY, to, sizeof(to));
 	bson_append_document_end(filter, &range);
 	BSON_APPEND_UTF8(filter, "kind", "start");
-	result = each_event(run, filter, 1, 1, look_at_start, &s);
-	*wall = s.wall;
-	return result;
+	return each_event(run, filter, 1, 1, look_at_start, sec);
 }
 
 struct last {

@@ -12,8 +12,8 @@
 enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capture *capture, int64_t wall, char *kind,
 				  size_t size);
 
-/* When its event `start` is of, wall ns; 0: there is none. */
-enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, int64_t *wall);
+/* The boot second with which each side's balance begins, by the event `start`; 0: it is not there, or does not say so. */
+enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES]);
 
 /* True when the last start or stop before the day that begins at `wall` is a stop, and nothing starts in that day. */
 enum db_result audit_capture_was_off(struct audit_run *run, int64_t wall, bool *off);

@@ -455,8 +455,7 @@ static enum db_result judge_sides(struct audit_run *run, const struct audit_capt
 {
 	const struct span *rx = &span[REC_RX], *tx = &span[REC_TX];
 	enum db_result result = DB_OK;
-	int64_t started = 0;
-	char text[128];
+	uint64_t first[REC_SIDES];
 
 	if (rx->there && tx->there && !run->since && rx->from != tx->from) {
 		unsigned late = rx->from < tx->from ? REC_TX : REC_RX;
@@ -470,12 +469,12 @@ static enum db_result judge_sides(struct audit_run *run, const struct audit_capt
 		say_capture(run, c, "hole", "balance", (int)early, span[early].wall_to, span[!early].wall_to,
 			    "no balance at the end, and the other side has one");
 	}
-	result = audit_event_of_start(run, c, &started);
-	for (unsigned side = 0; side < REC_SIDES && result == DB_OK; side++)
-		if (started && !run->since && span[side].there && span[side].wall_from > started) {
-			snprintf(text, sizeof(text), "no balance from the event `start` on");
-			say_capture(run, c, "hole", "balance", (int)side, started, span[side].wall_from, text);
-		}
+	result = audit_event_of_start(run, c, first);
+	for (unsigned side = 0; side < REC_SIDES && result == DB_OK && !run->since; side++)
+		if (span[side].there && first[side] && span[side].from > first[side])
+			say_capture(run, c, "hole", "balance", (int)side,
+				    span[side].wall_from - (int64_t)((span[side].from - first[side]) * NS_PER_SEC),
+				    span[side].wall_from, "no balance from the first second on that its event `start` names");
 	return result;
 }
 

@@ -16,8 +16,8 @@ usage: tamper.py URI DATABASE document        deletes a packet's document
        tamper.py URI DATABASE row-deleted     deletes a row of the balance in the middle
        tamper.py URI DATABASE row-first       deletes the first row of each side
        tamper.py URI DATABASE row-last        deletes the last row of a side
-       tamper.py URI DATABASE day FAMILY      drops the collections of a family
-       tamper.py URI DATABASE clone TO        copies all of it to another database first: buckets as they are
+       tamper.py URI DATABASE drop NAME       drops a collection, or all days of a family
+       tamper.py URI DATABASE clone TO [WAY]  copies all of it to another database, buckets as they are, and harms that one
 
 The last line says what was done; everything is done to what is in the middle.
 """
@@ -92,10 +92,11 @@ def byte(db):
     values = bucket.column(one["data"]["ttl"])
     index = next(i for i, v in enumerate(values) if v)
     values[index] = (values[index][0], values[index][1] ^ 1)
-    changed = dict(one, data=dict(one["data"]))
-    changed["data"]["ttl"] = Binary(b"".join(map(bucket.literal, values)) + b"\0", 7)
+    one["data"]["ttl"] = Binary(b"".join(map(bucket.literal, values)) + b"\0", 7)
+    for key, pick in (("min", min), ("max", max)): # the server holds them against the column
+        one["control"][key]["ttl"] = bucket.bound(values, pick)
     head, tail = bucket.raw_command(db, "update", name)
-    n = db.command({**head, "updates": [{"q": {"_id": one["_id"]}, "u": changed}], **tail})["n"]
+    n = db.command({**head, "updates": [{"q": {"_id": one["_id"]}, "u": one}], **tail})["n"]
     return n, f"ttl of packet {index} of bucket {one['_id']} in {name}"
 
 
@@ -165,8 +166,8 @@ def row_first(db):
     return delete_rows(db, [rows(db, {"side": s})[0] for s in ("rx", "tx")])
 
 
-def day(db, family):
-    names = check.daily(db, family)
+def drop(db, family):
+    names = [family] if family in db.list_collection_names() else check.daily(db, family)
     for name in names:
         db[name].drop()
     return len(names), " ".join(names)
@@ -198,7 +199,7 @@ def clone(db, to):
 WAYS = {
     "clone": clone,
     "document": document, "packet": packet, "byte": byte, "bucket": whole_bucket, "batch": batch, "entry": entry, "again": again,
-    "stranger": stranger, "copy": copy, "summary": summary, "day": day,
+    "stranger": stranger, "copy": copy, "summary": summary, "drop": drop,
     "row-changed": lambda db: change_row(db, "stored", "seen"),
     "row-term": lambda db: change_row(db, "seen"),
     "row-deleted": lambda db: delete_rows(db, [middle(rows(db, {"stored.packets": {"$gt": 0}}))]),
@@ -211,7 +212,11 @@ def main():
     if len(sys.argv) < 4 or sys.argv[3] not in WAYS:
         sys.exit(__doc__)
     uri, name, way, *rest = sys.argv[1:]
-    done, what = WAYS[way](pymongo.MongoClient(uri, serverSelectionTimeoutMS=10000)[name], *rest)
+    db = pymongo.MongoClient(uri, serverSelectionTimeoutMS=10000)[name]
+    if way == "clone" and len(rest) > 1:
+        clone(db, rest[0])
+        db, way, rest = db.client[rest[0]], rest[1], rest[2:]
+    done, what = WAYS[way](db, *rest)
     print(f"{way}: {what}")
     sys.exit(0 if done else 1)
 
