@@ -31,6 +31,7 @@ enum settings_command {
 	SETTINGS_IMPORT = 1 << 5,
 	SETTINGS_PRINT = 1 << 6,
 	SETTINGS_FLOODS = 1 << 7,
+	SETTINGS_AUDIT = 1 << 8,
 };
 
 /* The values of the CHOICE settings, in the order of their words. */

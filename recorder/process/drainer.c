@@ -408,6 +408,11 @@ static void tell_start(struct drainer *d, struct lane *lane)
 	bson_append_int64(&details, "netns", -1, (int64_t)info->netns);
 	bson_append_utf8(&details, "build", -1, info->build, -1);
 	bson_append_utf8(&details, "filter", -1, info->filter, -1);
+	if (!info->resumed) /* where the balance begins: without it nobody would miss a first row that is gone */
+		for (unsigned s = 0; s < REC_SIDES; s++)
+			if (lane->sides[s].present)
+				bson_append_int64(&details, s == REC_TX ? "tx_sec" : "rx_sec", -1,
+						  (int64_t)lane->sides[s].balance.settled.sec + 1);
 	book_event(d, lane, info->resumed ? "resume" : "start",
 		   info->resumed ? "a new process takes over the capture" : "capture begins", &details);
 	if (info->refiltered)
