@@ -48,6 +48,7 @@ struct keeper {
 	uint64_t respawn_at; /* boot ns, 0: not due */
 	unsigned respawn_ms;
 	struct link_summary summary;
+	struct blocks blocks;
 	bson_t *reloaded; /* after a SIGHUP: what a drainer that is started again must be told */
 	int status;
 };
@@ -57,12 +58,11 @@ struct keeper {
 /* One for each sensor name on this machine, made once: <state>/sensors/<name>, 16 bytes. */
 static int read_sensor_id(const char *name, uint8_t id[16])
 {
-	const char *state = getenv("XDP_RECORDER_STATE");
+	const char *state = instance_state();
 	char path[PATH_MAX];
 	CLEANUP_CLOSE int fd = -1;
 	int n;
 
-	state = state && *state ? state : "/var/lib/xdp-recorder";
 	n = snprintf(path, sizeof(path), "%s/sensors", state);
 	if (n < 0 || n >= (int)sizeof(path) - 260)
 		return -ENAMETOOLONG;
@@ -250,6 +250,7 @@ static void on_ready(struct keeper *k)
 		return;
 	}
 	link_send(k->link, LINK_ATTACHED, 1, NULL, 0, -1);
+	blocks_send(&k->blocks, &k->captures, k->link, true);
 	for (unsigned i = 0; first && i < k->captures.n; i++) {
 		const struct capture *c = k->captures.list[i];
 		const char *rx = capture_mode(c, REC_RX), *tx = capture_mode(c, REC_TX);
@@ -272,6 +273,10 @@ static void on_message(struct keeper *k, const struct link_message *m)
 	case LINK_OWN_DEL:
 		if (m->len == sizeof(struct rec_own_key))
 			captures_own(&k->captures, (const struct rec_own_key *)m->payload, m->type == LINK_OWN_ADD);
+		break;
+	case LINK_BLOCK_TOLD:
+		if (m->len == sizeof(uint64_t))
+			blocks_told(&k->blocks, *(const uint64_t *)m->payload);
 		break;
 	case LINK_ENOUGH:
 		if (m->arg)
@@ -473,13 +478,16 @@ static void check_times(struct keeper *k)
 static void loop(struct keeper *k)
 {
 	while (k->drainer || (k->respawn_at && k->ending == NOT_ENDING)) {
-		struct pollfd fds[2] = {
+		struct pollfd fds[3] = {
 			{.fd = k->signals, .events = POLLIN},
 			{.fd = k->link, .events = POLLIN},
+			{.fd = k->blocks.watch, .events = POLLIN},
 		};
 
-		poll(fds, 2, next_wait(k));
+		poll(fds, 3, next_wait(k));
 		read_link(k);
+		if (blocks_stirred(&k->blocks) && k->ready && k->link >= 0 && k->ending == NOT_ENDING)
+			blocks_send(&k->blocks, &k->captures, k->link, false);
 		read_signals(k);
 		check_times(k);
 	}
@@ -524,7 +532,9 @@ static void record(struct keeper *k, enum keeper_mode mode)
 	}
 	if (mode == KEEPER_STOP)
 		begin_end(k, ENDING_STOP, STOP_S);
+	blocks_open(&k->blocks, k->settings->instance);
 	loop(k);
+	blocks_close(&k->blocks);
 	tidy(k);
 }
 

@@ -85,9 +85,9 @@ lab_begin() {
   trap 'exit 143' TERM
   # The recorder runs under `ip netns exec`, which hides /sys/fs/bpf: it gets a bpffs and a run directory of its own.
   chmod 0711 "$lab" # the drainer is nobody in particular
-  mkdir -p "$lab/run" "$lab/bpf"
+  mkdir -p "$lab/run" "$lab/bpf" "$lab/state"
   mount -t bpf -o mode=0700 bpf "$lab/bpf" || exit 1
-  export XDP_RECORDER_RUN=$lab/run XDP_RECORDER_BPFFS=$lab/bpf
+  export XDP_RECORDER_RUN=$lab/run XDP_RECORDER_BPFFS=$lab/bpf XDP_RECORDER_STATE=$lab/state
 }
 
 # Every process that carries this lab's run directory in its environment was started by it.

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "recorder/cli/block_change.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "recorder/core/log.h"
+#include "recorder/core/util.h"
+#include "recorder/process/instance.h"
+
+#define INSTANCES_MAX 256
+
+/* ---- the captures --------------------------------------------------------------------------------------------------- */
+
+static int add_capture(struct block_captures *captures, const char *pin_dir, struct block_problem *problem)
+{
+	size_t n = captures->count;
+	struct block_maps *maps = realloc(captures->maps, (n + 1) * sizeof(*maps));
+	char **dirs;
+	struct capture_error error = {""};
+	int err;
+
+	if (maps)
+		captures->maps = maps;
+	dirs = maps ? realloc(captures->pin_dirs, (n + 2) * sizeof(*dirs)) : NULL;
+	if (!dirs)
+		return -ENOMEM;
+	captures->pin_dirs = dirs;
+	dirs[n] = dirs[n + 1] = NULL;
+	err = block_maps_open(&maps[n], pin_dir, &error);
+	if (err == -ENOENT)
+		return 0; /* half made, or just being removed: its keeper asks the file before it attaches */
+	if (err) {
+		snprintf(problem->text, sizeof(problem->text), "%.230s", error.text);
+		return err;
+	}
+	captures->count++;
+	dirs[n] = strdup(pin_dir);
+	return dirs[n] ? 0 : -ENOMEM;
+}
+
+static int add_instance(struct block_captures *captures, const struct instance *instance, struct block_problem *problem)
+{
+	DIR *dir = opendir(instance->pin_dir);
+	char path[2 * PATH_MAX];
+	struct dirent *entry;
+	int err = 0;
+
+	while (dir && !err && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", instance->pin_dir, entry->d_name);
+		err = add_capture(captures, path, problem);
+	}
+	if (dir)
+		closedir(dir);
+	return err;
+}
+
+int block_captures_open(struct block_captures *captures, struct block_problem *problem)
+{
+	CLEANUP_FREE struct instance *list = calloc(INSTANCES_MAX, sizeof(*list));
+	int count = list ? instance_list(list, INSTANCES_MAX) : -ENOMEM, err = count < 0 ? count : 0;
+
+	*captures = (struct block_captures){.pin_dirs = calloc(1, sizeof(char *))};
+	if (!captures->pin_dirs)
+		err = -ENOMEM;
+	problem->text[0] = '\0';
+	for (int i = 0; !err && i < count; i++)
+		err = add_instance(captures, &list[i], problem);
+	if (!err)
+		return 0;
+	if (!problem->text[0])
+		snprintf(problem->text, sizeof(problem->text), "cannot look for captures: %s", strerror(-err));
+	block_captures_close(captures);
+	return err;
+}
+
+void block_captures_close(struct block_captures *captures)
+{
+	for (size_t i = 0; i < captures->count; i++) {
+		block_maps_close(&captures->maps[i]);
+		free(captures->pin_dirs[i]);
+	}
+	free(captures->maps);
+	free(captures->pin_dirs);
+	*captures = (struct block_captures){0};
+}
+
+struct rec_count block_captures_count(const struct block_captures *captures, const struct block_entry *entry)
+{
+	struct rec_count sum = {0}, one;
+
+	for (size_t i = 0; i < captures->count; i++)
+		if (!block_maps_count(&captures->maps[i], entry, &one)) {
+			sum.packets += one.packets;
+			sum.bytes += one.bytes;
+		}
+	return sum;
+}
+
+/* ---- a change ------------------------------------------------------------------------------------------------------- */
+
+struct gone {
+	const struct block_list *fewer;
+	struct rec_count *count;
+};
+
+static void sum_gone(void *arg, const struct block_entry *entry, const struct rec_count *count)
+{
+	struct gone *g = arg;
+	const struct block_entry *e = g->count ? block_list_find(g->fewer, entry) : NULL;
+
+	if (!e)
+		return;
+	g->count[e - g->fewer->entries].packets += count->packets;
+	g->count[e - g->fewer->entries].bytes += count->bytes;
+}
+
+/* The first `n` captures say again what they said. */
+static void undo(struct block_captures *captures, size_t n, const struct block_list *before)
+{
+	struct capture_error error = {""};
+
+	for (size_t i = 0; i < n; i++)
+		if (block_maps_add(&captures->maps[i], before, &error) ||
+		    block_maps_trim(&captures->maps[i], before, NULL, NULL, &error))
+			log_error("%s: the former block list could not be put back: %s", captures->pin_dirs[i], error.text);
+}
+
+int block_change(const struct block_store *store, struct block_captures *captures, const struct block_list *before,
+		 const struct block_list *after, const struct block_list *fewer, struct rec_count *gone,
+		 struct block_problem *problem)
+{
+	struct gone g = {fewer, gone};
+	struct capture_error error = {""};
+	size_t done = 0;
+	int err = block_store_prepare(store, after, problem);
+
+	for (; !err && done < captures->count; done++) {
+		err = block_maps_add(&captures->maps[done], after, &error);
+		if (err)
+			snprintf(problem->text, sizeof(problem->text), "%.100s: %.120s", captures->pin_dirs[done], error.text);
+	}
+	if (!err)
+		err = block_store_commit(store, problem);
+	if (err) {
+		undo(captures, done, before);
+		return err;
+	}
+	/* From here on it is so; a capture that could not be trimmed has entries too many until the next change. */
+	for (size_t i = 0; i < captures->count; i++)
+		if (block_maps_trim(&captures->maps[i], after, sum_gone, &g, &error))
+			log_error("%s: entries that were taken away are still in force: %s", captures->pin_dirs[i], error.text);
+	return 0;
+}
