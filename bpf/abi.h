@@ -311,7 +311,7 @@ _Static_assert(sizeof(struct rec_own_key) == 40, "rec_own_key");
 
 /*
  * Key of `block_entries` (value: __u32, REC_BLOCK_SOURCE and DESTINATION) and of `block_counts` (value: struct rec_count, for each
- * CPU). IPv4 as ::ffff:a.b.c.d; no IPv6 entry is of that form.
+ * CPU; made with the first packet). IPv4 as ::ffff:a.b.c.d; no IPv6 entry is of that form.
  */
 struct rec_block_key {
 	__u8 addr[16];
@@ -334,7 +334,8 @@ struct rec_blocks {
 	__u32 all4;    /* 1: 0.0.0.0/0 is one */
 	__u32 which6;  /* the list of length6 in force */
 	__u32 entries; /* their number, for those who show it */
-	__u8 rest[48];
+	struct rec_count uncounted; /* dropped, but for the counter of its entry there was no memory */
+	__u8 rest[32];
 	struct rec_block_length length6[2][REC_BLOCK_LENGTHS]; /* longest first */
 	__u32 length4[1u << 16]; /* of each /16: bit n: an entry of 32 - n bits lies in it, or it in the entry */
 };

@@ -7,8 +7,9 @@
  * there), of IPv6 by the lengths in use. A packet that is on no list costs about what its two or three look-ups in vain do; without
  * an entry a load and a branch.
  *
- * The list is written by user space (recorder/capture/block.c) while packets come. Order there: counter, entry, bits; backwards when one
- * goes. Entries are counted for each CPU, and atomically, since a program can be interrupted by another one on its CPU.
+ * The list is written by user space (recorder/capture/block.c) while packets come. Order there: entry, bits; when one goes also the
+ * counter, last. Entries are counted for each CPU, and atomically, since a program can be interrupted by another one on its CPU. A counter
+ * is made with its entry's first packet: most of a long list never has one.
  *
  * Included by recorder.bpf.c alone.
  */
@@ -45,19 +46,40 @@ struct rec_block_ends {
 	__u64 dest[2];
 };
 
+/* Global, so that it is walked once and not in each look-up: counts the packet by an entry. */
+__noinline int rec_block_count(struct rec_block_key *key, __u32 wire)
+{
+	struct rec_count none = {};
+	struct rec_count *count;
+	__u32 zero = 0;
+
+	if (!key)
+		return 0;
+	count = bpf_map_lookup_elem(&block_counts, key);
+	if (!count) {
+		bpf_map_update_elem(&block_counts, key, &none, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&block_counts, key);
+	}
+	if (!count) {
+		struct rec_blocks *b = bpf_map_lookup_elem(&blocks, &zero);
+
+		if (!b)
+			return 0;
+		count = &b->uncounted;
+	}
+	__sync_fetch_and_add(&count->packets, 1);
+	__sync_fetch_and_add(&count->bytes, wire);
+	return 0;
+}
+
 /* Is there an entry of this key, for this side? Then the packet is counted. */
-static __always_inline int block_entry(const struct rec_block_key *key, __u32 by, __u32 wire)
+static __always_inline int block_entry(struct rec_block_key *key, __u32 by, __u32 wire)
 {
 	__u32 *value = bpf_map_lookup_elem(&block_entries, key);
-	struct rec_count *count;
 
 	if (!value || !(*(volatile __u32 *)value & by))
 		return 0;
-	count = bpf_map_lookup_elem(&block_counts, key);
-	if (count) {
-		__sync_fetch_and_add(&count->packets, 1);
-		__sync_fetch_and_add(&count->bytes, wire);
-	}
+	rec_block_count(key, wire);
 	return 1;
 }
 

@@ -204,7 +204,7 @@ int block_maps_read(const struct block_maps *maps, struct block_list *out)
 	return err;
 }
 
-static int put_entry(struct block_maps *maps, const struct block_entry *e, void *zeros, struct capture_error *err)
+static int put_entry(struct block_maps *maps, const struct block_entry *e, struct capture_error *err)
 {
 	struct rec_block_key key;
 	char text[BLOCK_TEXT_MAX];
@@ -212,9 +212,7 @@ static int put_entry(struct block_maps *maps, const struct block_entry *e, void 
 	int r;
 
 	key_of(&key, e);
-	r = bpf_map_update_elem(maps->counts, &key, zeros, BPF_NOEXIST);
-	if (!r || r == -EEXIST)
-		r = bpf_map_update_elem(maps->entries, &key, &by, BPF_ANY);
+	r = bpf_map_update_elem(maps->entries, &key, &by, BPF_ANY);
 	if (!r)
 		return 0;
 	block_entry_text(text, e);
@@ -222,19 +220,11 @@ static int put_entry(struct block_maps *maps, const struct block_entry *e, void 
 			    r == -E2BIG ? "the list has more entries than the kernel's map" : strerror(-r));
 }
 
-static size_t count_bytes(void)
-{
-	int cpus = libbpf_num_possible_cpus();
-
-	return (cpus > 0 ? (size_t)cpus : 1) * sizeof(struct rec_count);
-}
-
 int block_maps_add(struct block_maps *maps, const struct block_list *list, struct capture_error *err)
 {
-	CLEANUP_FREE void *zeros = calloc(1, count_bytes());
 	CLEANUP_FREE struct lengths *lengths = lengths_of(list);
 	struct block_list is = {0};
-	int r = zeros && lengths ? block_maps_read(maps, &is) : -ENOMEM;
+	int r = lengths ? block_maps_read(maps, &is) : -ENOMEM;
 	size_t entries = is.count;
 
 	if (r)
@@ -244,13 +234,20 @@ int block_maps_add(struct block_maps *maps, const struct block_list *list, struc
 
 		if (there && there->by == e->by)
 			continue;
-		r = put_entry(maps, e, zeros, err);
+		r = put_entry(maps, e, err);
 		entries += !r && !there;
 	}
 	block_list_free(&is);
 	if (!r)
 		put_table(maps->table, lengths, true, entries);
 	return r;
+}
+
+static size_t count_bytes(void)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	return (cpus > 0 ? (size_t)cpus : 1) * sizeof(struct rec_count);
 }
 
 int block_maps_count(const struct block_maps *maps, const struct block_entry *entry, struct rec_count *count)

@@ -100,6 +100,17 @@ struct rec_count block_captures_count(const struct block_captures *captures, con
 	return sum;
 }
 
+struct rec_count block_captures_uncounted(const struct block_captures *captures)
+{
+	struct rec_count sum = {0};
+
+	for (size_t i = 0; i < captures->count; i++) {
+		sum.packets += __atomic_load_n(&captures->maps[i].table->uncounted.packets, __ATOMIC_RELAXED);
+		sum.bytes += __atomic_load_n(&captures->maps[i].table->uncounted.bytes, __ATOMIC_RELAXED);
+	}
+	return sum;
+}
+
 /* ---- a change ------------------------------------------------------------------------------------------------------- */
 
 struct gone {

@@ -18,6 +18,9 @@ void block_captures_close(struct block_captures *captures);
 /* Sum over all captures. */
 struct rec_count block_captures_count(const struct block_captures *captures, const struct block_entry *entry);
 
+/* Dropped packets whose entry had no counter: the kernel had no memory for it. */
+struct rec_count block_captures_uncounted(const struct block_captures *captures);
+
 /*
  * From `before` to `after`, on disk and in all captures. `gone` (one for each of `fewer`, may be NULL) gets the last counters of what
  * went. On failure everything is as it was, with text.

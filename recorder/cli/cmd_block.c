@@ -277,7 +277,7 @@ static void print_entry(const struct work *w, const struct block_entry *e, const
 static int list(struct work *w)
 {
 	const struct block_list *shown = w->asked.count ? &w->asked : &w->is;
-	struct rec_count sum = {0};
+	struct rec_count sum = {0}, uncounted = block_captures_uncounted(&w->captures);
 
 	if (w->asked.count && !all_there(w))
 		return EXIT_FAILED;
@@ -289,6 +289,9 @@ static int list(struct work *w)
 		sum.packets += count.packets;
 		sum.bytes += count.bytes;
 	}
+	if (uncounted.packets)
+		fprintf(stderr, "xdp-recorder: %llu packets, %llu bytes more were dropped by entries that the kernel had no memory to count\n",
+			uncounted.packets, uncounted.bytes);
 	if (!w->settings->json && !w->settings->quiet)
 		printf("entries %zu packets %llu bytes %llu\n", shown->count, sum.packets, sum.bytes);
 	return EXIT_DONE;

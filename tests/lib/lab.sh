@@ -86,6 +86,8 @@ lab_begin() {
   # The recorder runs under `ip netns exec`, which hides /sys/fs/bpf: it gets a bpffs and a run directory of its own.
   chmod 0711 "$lab" # the drainer is nobody in particular
   mkdir -p "$lab/run" "$lab/bpf" "$lab/state"
+  # Its block list is its own, too; the engine's packages are the machine's.
+  ln -s "$(realpath -m "${XDP_RECORDER_STATE:-/var/lib/xdp-recorder}/engine")" "$lab/state/engine"
   mount -t bpf -o mode=0700 bpf "$lab/bpf" || exit 1
   export XDP_RECORDER_RUN=$lab/run XDP_RECORDER_BPFFS=$lab/bpf XDP_RECORDER_STATE=$lab/state
 }
