@@ -88,16 +88,30 @@ void block_captures_close(struct block_captures *captures)
 	*captures = (struct block_captures){0};
 }
 
-struct rec_count block_captures_count(const struct block_captures *captures, const struct block_entry *entry)
-{
-	struct rec_count sum = {0}, one;
+struct sums {
+	const struct block_list *list;
+	struct rec_count *count; /* of each entry; NULL: nobody asks */
+};
 
-	for (size_t i = 0; i < captures->count; i++)
-		if (!block_maps_count(&captures->maps[i], entry, &one)) {
-			sum.packets += one.packets;
-			sum.bytes += one.bytes;
-		}
-	return sum;
+static void add_sum(void *arg, const struct block_entry *entry, const struct rec_count *count)
+{
+	struct sums *s = arg;
+	const struct block_entry *e = s->count ? block_list_find(s->list, entry) : NULL;
+
+	if (!e)
+		return;
+	s->count[e - s->list->entries].packets += count->packets;
+	s->count[e - s->list->entries].bytes += count->bytes;
+}
+
+int block_captures_count(const struct block_captures *captures, const struct block_list *list, struct rec_count *count)
+{
+	struct sums s = {list, count};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < captures->count; i++)
+		err = block_maps_counts(&captures->maps[i], add_sum, &s);
+	return err;
 }
 
 struct rec_count block_captures_uncounted(const struct block_captures *captures)
@@ -112,22 +126,6 @@ struct rec_count block_captures_uncounted(const struct block_captures *captures)
 }
 
 /* ---- a change ------------------------------------------------------------------------------------------------------- */
-
-struct gone {
-	const struct block_list *fewer;
-	struct rec_count *count;
-};
-
-static void sum_gone(void *arg, const struct block_entry *entry, const struct rec_count *count)
-{
-	struct gone *g = arg;
-	const struct block_entry *e = g->count ? block_list_find(g->fewer, entry) : NULL;
-
-	if (!e)
-		return;
-	g->count[e - g->fewer->entries].packets += count->packets;
-	g->count[e - g->fewer->entries].bytes += count->bytes;
-}
 
 /* The first `n` captures say again what they said. */
 static void undo(struct block_captures *captures, size_t n, const struct block_list *before)
@@ -144,7 +142,7 @@ int block_change(const struct block_store *store, struct block_captures *capture
 		 const struct block_list *after, const struct block_list *fewer, struct rec_count *gone,
 		 struct block_problem *problem)
 {
-	struct gone g = {fewer, gone};
+	struct sums sums = {fewer, gone};
 	struct capture_error error = {""};
 	size_t done = 0;
 	int err = block_store_prepare(store, after, problem);
@@ -162,7 +160,7 @@ int block_change(const struct block_store *store, struct block_captures *capture
 	}
 	/* From here on it is so; a capture that could not be trimmed has entries too many until the next change. */
 	for (size_t i = 0; i < captures->count; i++)
-		if (block_maps_trim(&captures->maps[i], after, sum_gone, &g, &error))
+		if (block_maps_trim(&captures->maps[i], after, add_sum, &sums, &error))
 			log_error("%s: entries that were taken away are still in force: %s", captures->pin_dirs[i], error.text);
 	return 0;
 }

@@ -15,8 +15,8 @@ struct block_captures {
 
 int block_captures_open(struct block_captures *captures, struct block_problem *problem);
 void block_captures_close(struct block_captures *captures);
-/* Sum over all captures. */
-struct rec_count block_captures_count(const struct block_captures *captures, const struct block_entry *entry);
+/* Adds to count[i] what the i-th entry of the list has dropped, over all captures. 0 or -errno. */
+int block_captures_count(const struct block_captures *captures, const struct block_list *list, struct rec_count *count);
 
 /* Dropped packets whose entry had no counter: the kernel had no memory for it. */
 struct rec_count block_captures_uncounted(const struct block_captures *captures);

@@ -278,16 +278,18 @@ static int list(struct work *w)
 {
 	const struct block_list *shown = w->asked.count ? &w->asked : &w->is;
 	struct rec_count sum = {0}, uncounted = block_captures_uncounted(&w->captures);
+	CLEANUP_FREE struct rec_count *count = calloc(shown->count + 1, sizeof(*count));
+	int err;
 
 	if (w->asked.count && !all_there(w))
 		return EXIT_FAILED;
+	err = count ? block_captures_count(&w->captures, shown, count) : -ENOMEM;
+	if (err)
+		return cmd_fail(EXIT_FAILED, "the counters cannot be read: %s", strerror(-err));
 	for (size_t i = 0; i < shown->count; i++) {
-		const struct block_entry *e = block_list_find(&w->is, &shown->entries[i]);
-		struct rec_count count = block_captures_count(&w->captures, e);
-
-		print_entry(w, e, &count);
-		sum.packets += count.packets;
-		sum.bytes += count.bytes;
+		print_entry(w, block_list_find(&w->is, &shown->entries[i]), &count[i]);
+		sum.packets += count[i].packets;
+		sum.bytes += count[i].bytes;
 	}
 	if (uncounted.packets)
 		fprintf(stderr, "xdp-recorder: %llu packets, %llu bytes more were dropped by entries that the kernel had no memory to count\n",
