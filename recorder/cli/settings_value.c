@@ -161,6 +161,8 @@ const char *setting_command(enum settings_command command)
 		return "floods";
 	case SETTINGS_AUDIT:
 		return "audit";
+	case SETTINGS_BLOCK:
+		return "block";
 	case SETTINGS_STOP:
 		return "stop";
 	}
