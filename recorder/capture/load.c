@@ -11,7 +11,9 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 
 #include "bpf/compat.h"
 #include "recorder.skel.h"
@@ -193,6 +195,14 @@ int maps_create(struct capture *c, struct capture_error *err)
 }
 
 /* The object with its settings, maps and the one program that is wanted, not yet loaded. 0 or -errno. */
+/* On a kernel with PREEMPT_RT what runs our programs is a thread like others. */
+static bool producers_take_turns(void)
+{
+	struct utsname name;
+
+	return uname(&name) || strstr(name.version, "PREEMPT_RT");
+}
+
 static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side, enum mode mode, bool vlan,
 		   struct splice *splice, struct bpf_program **program)
 {
@@ -216,6 +226,7 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 	s->vlan_kfunc = vlan;
 	s->hash_seed = c->meta->hash_seed;
 	s->floods = c->meta->floods;
+	s->in_turns = producers_take_turns();
 	splice_settings(splice, o->obj, s);
 
 	const struct {

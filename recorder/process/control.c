@@ -95,6 +95,7 @@ static void append_lane(bson_t *to, const struct lane *lane)
 		bson_append_utf8(to, "unseen", -1, gaps_unseen(lane), -1);
 	append_totals(to, lane);
 	bson_append_int32(to, "level", -1, (int32_t)floods_level(lane));
+	bson_append_bool(to, "summaries_written", -1, floods_written(lane));
 	if (lane->info.counting)
 		bson_append_bool(to, "counting", -1, true);
 	for (unsigned i = 0; i < lane->nrings; i++)

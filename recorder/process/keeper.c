@@ -268,7 +268,8 @@ static void tidy(struct keeper *k)
 			  where_to(k->settings));
 		return;
 	}
-	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s", (unsigned long long)k->summary.waiting, name, where_to(k->settings),
+	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s",
+		  (unsigned long long)k->summary.waiting, name, where_to(k->settings),
 		  !k->settings->write ? "a database" : k->settings->mongo ? "a database and room on the disk" : "room on the disk");
 }
 
