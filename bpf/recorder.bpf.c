@@ -11,6 +11,8 @@
  *   own second  -> taken; who finds it taken counts itself in `contended` and leaves
  *   clock       -> a new second opens a new slot
  *   SEEN
+ *   blocked?    -> dropped, and counted by its entry, in any case; the rest of its way is that of the others, but that what is not
+ *                  stored counts as BLOCKED, whatever the reason: from five eighths on, when it is rejected, when only counts are kept
  *   room?       -> 288 bytes in the ring; if not, it is looked at in the ring's control page, or not at all
  *   copy        -> up to 128 bytes straight from the packet; up to 256 when the filter may look at more, or the parser ran out
  *   filter?     -> FILTERED_EXPR, whether or not there is room; what is rejected is not parsed, except on a tap
@@ -31,6 +33,7 @@
 #include "compat.h"
 #include "parse.h"
 #include "flood.h"
+#include "block.h"
 
 const volatile struct rec_settings settings = { .cpus = 1, .ring_size = REC_RING_MIN };
 
@@ -344,6 +347,32 @@ static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
 	return bpf_map_lookup_elem(&own, &key) != 0;
 }
 
+/* ---- the block list ------------------------------------------------------------------------------------------------- */
+
+#define BLOCK_ASK (-1) /* not at once: the parser says where the addresses are */
+
+/* 1: the packet is to be dropped, and has been counted; 0: it is not; BLOCK_ASK. Straight from the packet. */
+static __always_inline int block_at_once(const struct packet *pk, enum kind kind, __u32 wire)
+{
+	struct rec_block_ends ends;
+	const __u8 *p, *end;
+	__u32 etype;
+
+	if (kind == KIND_IMPORT || !unlikely(block_any()))
+		return 0;
+	packet_ends(pk, kind, &p, &end);
+	if (p + 34 > end)
+		return BLOCK_ASK;
+	etype = *(const __u16 *)(p + 12);
+	if (etype == REC_BE16(REC_ETH_IPV4) && p[14] >> 4 == 4)
+		block_ends4(&ends, p + 14);
+	else if (etype == REC_BE16(REC_ETH_IPV6) && p[14] >> 4 == 6 && p + 54 <= end)
+		block_ends6(&ends, p + 14);
+	else
+		return etype == REC_BE16(REC_ETH_ARP) ? 0 : BLOCK_ASK;
+	return rec_block(&ends, wire);
+}
+
 /* ---- the capture filter ------------------------------------------------------------------------------------------ */
 
 /*
@@ -495,7 +524,7 @@ __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u
 
 /* Makes the record, or says why not: the term of the balance that the packet belongs to. */
 static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, struct rec_seconds *s,
-					  __u64 now, int stale)
+					  __u64 now, int stale, int *blocked)
 {
 	const int floods_on = settings.floods == REC_FLOODS_COUNTED && kind != KIND_IMPORT;
 	const int count_all = settings.floods == REC_FLOODS_ALL && kind != KIND_IMPORT;
@@ -518,7 +547,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	/* Unsigned: a consumer index beyond the head, by mistake or malice, only means "full". */
 	head = ring->head;
 	off = REC_RING_PAGE + ((__u32)head & (size - 8));
-	if (unlikely(head - ring->tail_seen > (floods_on ? size / 16 * REC_FILL_WATCH : size - REC_RECORD_MAX))) {
+	if (unlikely(head - ring->tail_seen > (floods_on || *blocked ? size / 16 * REC_FILL_WATCH : size - REC_RECORD_MAX))) {
 		if (!stale) { /* like the clock: at most 64 packets old */
 			__u32 index = REC_DESK_TAIL(settings.side, settings.cpus, cpu);
 			union rec_desk *d = bpf_map_lookup_elem(&desk, &index);
@@ -532,10 +561,15 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		if (full) {
 			struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
 
-			if (!p || (!floods_on && !settings.filtered && !relaxed(p->own_flows)))
+			if (!p || (!floods_on && !settings.filtered && !relaxed(p->own_flows) && *blocked != BLOCK_ASK))
 				return REC_LOST_RING_FULL;
-			off = SCRATCH; /* lost, rejected, or our own? it must be looked at to know */
+			off = SCRATCH; /* lost, rejected, blocked, or our own? it must be looked at to know */
 		}
+	}
+	if (unlikely(*blocked > 0 && (count_all || fill >= REC_FILL_COUNT))) {
+		if (!stale)
+			keep_clock(s, now);
+		return REC_BLOCKED;
 	}
 	if (count_all) {
 		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
@@ -545,12 +579,12 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 			return REC_LOST_NO_RING;
 		if (!stale)
 			keep_clock(s, now);
-		if (!settings.filtered && protocol != NOT_AT_ONCE && !(relaxed(p->own_flows) && (protocol & 255) == REC_IP_TCP))
+		if (!settings.filtered && !*blocked && protocol != NOT_AT_ONCE && !(relaxed(p->own_flows) && (protocol & 255) == REC_IP_TCP))
 			return tally(ring, protocol, wire, now, (__u32)s->epoch);
 		off = SCRATCH;
 	}
 	slot = (void *)ring + off;
-	if (floods_on && !settings.filtered && fill >= REC_FILL_COUNT) {
+	if (floods_on && !settings.filtered && fill >= REC_FILL_COUNT && !*blocked) {
 		like = like_those(pk, kind, ring, now, fill, (__u32)s->epoch);
 		if (like > 0)
 			goto liked;
@@ -570,10 +604,10 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		}
 		rejected = !rec_filter(slot, avail, wire);
 		/* A tap consumes what it sees, but not our own: then that must be known of what is rejected, too. */
-		if (rejected && !settings.tap)
+		if (rejected && !settings.tap && *blocked != BLOCK_ASK)
 			return REC_FILTERED_EXPR;
 	}
-	if (floods_on && settings.filtered && fill >= REC_FILL_COUNT && !rejected) {
+	if (floods_on && settings.filtered && fill >= REC_FILL_COUNT && !rejected && !*blocked) {
 		like = like_those(pk, kind, ring, now, fill, (__u32)s->epoch);
 		if (like > 0) {
 		liked:
@@ -595,13 +629,17 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	}
 	cap = rec_trim(slot, want, avail);
 
+	if (unlikely(*blocked == BLOCK_ASK))
+		*blocked = block_parsed(slot, cap, wire);
+	if (unlikely(*blocked && (count_all || fill >= REC_FILL_COUNT)))
+		return REC_BLOCKED;
 	if (is_own(slot, cap))
 		return REC_FILTERED_OWN;
 	if (rejected)
 		return REC_FILTERED_EXPR;
 	if (count_all)
 		return tally(ring, protocol_parsed(slot), wire, now, (__u32)s->epoch);
-	if (floods_on) {
+	if (floods_on && !*blocked) {
 		const int fills = fill >= REC_FILL_WATCH;
 		__u32 tag = slot->head.hash, window = REC_WINDOW_NO(now);
 		__u8 *table = bpf_map_lookup_elem(&known, &zero);
@@ -630,6 +668,8 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	slot->head.time = kind == KIND_IMPORT ? pk->time : now;
 	if (pk->shift)
 		slot->head.marks |= REC_MARK_VLAN_HW;
+	if (unlikely(*blocked))
+		slot->head.marks |= REC_MARK_BLOCKED;
 	if (kind == KIND_TC) {
 		__u32 gso = pk->skb->gso_size;
 
@@ -671,12 +711,13 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	struct rec_seconds *s;
 	struct rec_count *count;
 	enum rec_term term;
+	int stale, blocked;
 	__u64 now, taken;
-	int stale;
 
 	s = bpf_map_lookup_elem(&seconds, &index);
 	if (!s)
 		return pass;
+	blocked = block_at_once(pk, kind, wire);
 	/*
 	 * Who only interrupts us has given the flag back before we go on, wherever that was: a load and a store do. XCHG costs as
 	 * much as all else that is done for a counted packet before it is looked at.
@@ -685,7 +726,7 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	if (unlikely(taken)) {
 		__sync_fetch_and_add(&s->contended.packets, 1);
 		__sync_fetch_and_add(&s->contended.bytes, wire);
-		return verdict;
+		return blocked > 0 ? consume : verdict;
 	}
 	relaxed(s->busy) = 1;
 	barrier();
@@ -693,13 +734,19 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	if (unlikely(now >= s->until))
 		roll(s, now);
 
-	term = take(pk, kind, cpu, s, now, stale); /* it may open another second */
+	term = take(pk, kind, cpu, s, now, stale, &blocked); /* it may open another second */
+	if (unlikely(blocked > 0 && term != REC_PUBLISHED))
+		term = REC_BLOCKED;
 	count = s->slot[s->newest & (REC_SECONDS - 1)].total;
 	count[REC_SEEN].packets++;
 	count[REC_SEEN].bytes += wire;
 	if (term == REC_PUBLISHED) {
 		count[REC_PUBLISHED].packets++;
 		count[REC_PUBLISHED].bytes += wire;
+		if (unlikely(blocked > 0)) {
+			count[REC_BLOCKED_STORED].packets++;
+			count[REC_BLOCKED_STORED].bytes += wire;
+		}
 		if (kind != KIND_IMPORT)
 			ring_bell(now);
 	} else {
@@ -708,7 +755,7 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	}
 	barrier();
 	relaxed(s->busy) = 0; /* the same CPU takes it next: no ordering between CPUs is needed */
-	return term == REC_FILTERED_OWN ? pass : verdict;
+	return blocked > 0 ? consume : term == REC_FILTERED_OWN ? pass : verdict;
 }
 
 /* ---- entry points ------------------------------------------------------------------------------------------------ */
