@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The spool's way out: one worker at a time gives what it keeps to the database, as long as anything is there and the database
- * is open for business; and what the spool says of itself becomes events and lines of `status`.
+ * The spool's way out: one worker at a time gives what it keeps to the database, as long as anything is there and the
+ * database is open for business; and what the spool says of itself becomes events and lines of `status`.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -111,8 +111,10 @@ static void tell_full(struct drainer *d, const struct spool_sink_status *now)
 		return;
 	d->replay.full = full;
 	if (full)
-		snprintf(text, sizeof(text), "the spool takes nothing more (%s): what comes stays in the rings until it does",
-			 now->store.error == ENOSPC ? "its size or the free space is used up" : strerror(now->store.error));
+		snprintf(text, sizeof(text),
+			 "the spool takes nothing more (%s): what comes stays in the rings until it does",
+			 now->store.error == ENOSPC ? "its size or the free space is used up"
+						    : strerror(now->store.error));
 	else
 		snprintf(text, sizeof(text), "the spool has room again");
 	tell(d, full ? "spool-full" : "spool-room", text);
@@ -125,14 +127,15 @@ static void tell_damage(struct drainer *d, const struct spool_sink_status *now)
 
 	if (damaged > said || now->store.aside > d->replay.aside) {
 		snprintf(text, sizeof(text),
-			 "the spool is damaged: %llu records or places cannot be read, %llu files are kept aside; the ledger "
+			 "the spool is damaged: %llu records or places cannot be read, %llu files are kept aside; the "
+			 "ledger "
 			 "names the batches that are missing",
 			 (unsigned long long)damaged, (unsigned long long)now->store.aside);
 		tell(d, "spool-damaged", text);
 	}
 	if (now->store.torn > d->replay.torn)
-		book_event(d, NULL, "spool-torn", "a file of the spool ended in mid-record: that record was never counted as kept",
-			   NULL);
+		book_event(d, NULL, "spool-torn",
+			   "a file of the spool ended in mid-record: that record was never counted as kept", NULL);
 	d->replay.damaged = damaged;
 	d->replay.aside = now->store.aside;
 	d->replay.torn = now->store.torn;
@@ -193,10 +196,10 @@ void spooling_status(bson_t *to, const struct drainer *d)
 	bson_append_document_begin(to, "spool", -1, &part);
 	bson_append_utf8(&part, "directory", -1, d->settings->spool, -1);
 	bson_append_utf8(&part, "state", -1,
-			 now.full || d->replay.full	      ? "full"
-			 : now.away			      ? "spooling"
+			 now.full || d->replay.full		    ? "full"
+			 : now.away				    ? "spooling"
 			 : now.store.batches || now.store.documents ? "replaying"
-								      : "empty",
+								    : "empty",
 			 -1);
 	bson_append_int64(&part, "batches", -1, (int64_t)now.store.batches);
 	bson_append_int64(&part, "packets", -1, (int64_t)now.store.packets);

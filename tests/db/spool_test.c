@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The spool in front of a real server: what was kept while it was away comes into it once, as documents and as buckets; while the server
- * is killed, and while who replays is killed (kill -9, in a process of its own) at any moment.
+ * The spool in front of a real server: what was kept while it was away comes into it once, as documents and as buckets;
+ * while the server is killed, and while who replays is killed (kill -9, in a process of its own) at any moment.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,10 +45,14 @@ static int tear_down(void **state)
 
 static struct sink *new_spool(struct db *db, struct days *days)
 {
-	struct sink *inner = mongo_sink_new(
-		&(struct mongo_sink_options){.db = db, .days = days, .ends = world.ends, .late_ms = LATE_MS, .hasty = true});
-	struct spool_sink_options options = {.inner = inner, .dir = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC), .name = place,
-					     .bytes = 1 << 30, .segment_bytes = 200000, .patience_ms = 400};
+	struct sink *inner = mongo_sink_new(&(struct mongo_sink_options){
+		.db = db, .days = days, .ends = world.ends, .late_ms = LATE_MS, .hasty = true});
+	struct spool_sink_options options = {.inner = inner,
+					     .dir = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+					     .name = place,
+					     .bytes = 1 << 30,
+					     .segment_bytes = 200000,
+					     .patience_ms = 400};
 	struct sink *sink;
 
 	mongo_sink_set_storage(inner, &storage);
@@ -287,9 +291,11 @@ static void the_server_is_killed(void **state)
 		batches += senders[i].settled;
 		sender_check(&senders[i], &missing, &twice);
 	}
-	print_message("%llu batches, of them spooled %llu, replayed %llu; longest call %llu ms, missing %llu, twice %llu\n",
-		      (unsigned long long)batches, (unsigned long long)status.spooled_batches, (unsigned long long)status.replayed_batches,
-		      (unsigned long long)longest / 1000000, (unsigned long long)missing, (unsigned long long)twice);
+	print_message(
+		"%llu batches, of them spooled %llu, replayed %llu; longest call %llu ms, missing %llu, twice %llu\n",
+		(unsigned long long)batches, (unsigned long long)status.spooled_batches,
+		(unsigned long long)status.replayed_batches, (unsigned long long)longest / 1000000,
+		(unsigned long long)missing, (unsigned long long)twice);
 	assert_true(status.spooled_batches > 0);
 	assert_int_equal(missing, 0);
 	assert_int_equal(twice, 0);

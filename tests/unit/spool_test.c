@@ -48,7 +48,8 @@ static int open_place(void)
 
 static struct spool_store *store_of(uint64_t bytes, size_t segment)
 {
-	struct spool_store_options options = {.dir = open_place(), .name = place, .bytes = bytes, .segment_bytes = segment};
+	struct spool_store_options options = {
+		.dir = open_place(), .name = place, .bytes = bytes, .segment_bytes = segment};
 	struct spool_store *store = NULL;
 
 	assert_int_equal(spool_store_open(&store, &options), 0);
@@ -276,7 +277,7 @@ static void corrupt_at_every_byte(void **state)
 	snprintf(aside, sizeof(aside), "%s.corrupt", path);
 	length = slurp(path, bytes, sizeof(bytes));
 	ends_of(end, N);
-	log_set_level((enum log_level)-1);
+	log_set_level((enum log_level) - 1);
 	for (size_t at = end[0]; at < length; at++) {
 		struct spool_store_counts counts;
 		unsigned damaged;
