@@ -49,14 +49,16 @@ int check_spool(const struct settings *s, char *text, size_t size)
 		return -1;
 	}
 	if (!keep)
-		keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10 < FREE_MOST ? (uint64_t)fs.f_blocks * fs.f_frsize / 10 : FREE_MOST;
+		keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10 < FREE_MOST ? (uint64_t)fs.f_blocks * fs.f_frsize / 10
+									    : FREE_MOST;
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;
 	room = room > keep ? room - keep : 0;
 	room = room < s->spool_size ? room : s->spool_size;
 	minutes = room / PACKET_BYTES / 100000 / 60;
 	snprintf(text, size,
-		 "%s has room for %llu MiB: about %llu min without a database at 100,000 packets a second (%u bytes each)%s", s->spool,
-		 (unsigned long long)(room >> 20), (unsigned long long)minutes, PACKET_BYTES,
+		 "%s has room for %llu MiB: about %llu min without a database at 100,000 packets a second (%u bytes "
+		 "each)%s",
+		 s->spool, (unsigned long long)(room >> 20), (unsigned long long)minutes, PACKET_BYTES,
 		 room < s->spool_size ? "; the file system does not hold --spool-size beside --spool-free" : "");
 	return room < s->spool_size;
 }

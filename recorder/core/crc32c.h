@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `crc` is what a former piece gave, 0 for the first: crc32c(crc32c(0, a), b) is that of a and b one behind the other. */
+/* `crc` is what a former piece gave, 0 for the first: crc32c(crc32c(0, a), b) is that of a and b one behind the other.
+ */
 uint32_t crc32c(uint32_t crc, const void *data, size_t length);
 
 /* The same by tables, as on other CPUs. For tests. */

@@ -277,7 +277,7 @@ void drainer_check_end(struct drainer *d)
 		if (d->working > background || !book_idle(d) || !floods_idle(d))
 			return;
 		if (spooling_goes_on(d)) {
-			spooling_look(d);
+			spooling_go_on(d);
 			return;
 		}
 	}

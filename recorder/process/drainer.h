@@ -182,7 +182,8 @@ struct drainer {
 		enum sink_outcome outcome;
 		struct sink_report report;
 		bool full; /* this and what follows is said */
-		uint64_t damaged, aside, torn;
+		unsigned calm; /* seconds since something was refused */
+		uint64_t refused, damaged, aside, torn;
 	} replay;
 	struct sink *file; /* NULL without --write */
 	struct sink *sink; /* the one of them that there is, or both as one */
@@ -283,6 +284,7 @@ void storage_status(bson_t *to, const struct drainer *d);
 /* spool.c */
 int spooling_open(struct drainer *d);
 void spooling_look(struct drainer *d);
+void spooling_go_on(struct drainer *d); /* replays, if there is something to */
 void spooling_hurry(struct drainer *d);
 bool spooling_holds(const struct drainer *d, uint64_t *packets);
 bool spooling_goes_on(struct drainer *d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The spool's way out: one worker at a time gives what it keeps to the database, as long as anything is there and the database
- * is open for business; and what the spool says of itself becomes events and lines of `status`.
+ * The spool's way out: one worker at a time gives what it keeps to the database, as long as anything is there and the
+ * database is open for business; and what the spool says of itself becomes events and lines of `status`.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "recorder/process/drainer.h"
 #include "recorder/process/pipeline_internal.h"
 
+#define CALM_S 5u
 #define KEEP_FREE_MOST ((uint64_t)1 << 30)
 
 int spooling_open(struct drainer *d)
@@ -101,16 +102,22 @@ static void tell(struct drainer *d, const char *kind, const char *text)
 static void tell_full(struct drainer *d, const struct spool_sink_status *now)
 {
 	char text[200];
+	bool full = now->store.refused > d->replay.refused;
 
-	if (now->full == d->replay.full)
+	d->replay.refused = now->store.refused;
+	d->replay.calm = full ? 0 : d->replay.calm + 1;
+	/* Where a batch finds no room a small document may: it is over when nothing was refused for some seconds. */
+	if (full == d->replay.full || (!full && d->replay.calm < CALM_S))
 		return;
-	d->replay.full = now->full;
-	if (now->full)
-		snprintf(text, sizeof(text), "the spool takes nothing more (%s): what comes stays in the rings until it does",
-			 now->store.error == ENOSPC ? "its size or the free space is used up" : strerror(now->store.error));
+	d->replay.full = full;
+	if (full)
+		snprintf(text, sizeof(text),
+			 "the spool takes nothing more (%s): what comes stays in the rings until it does",
+			 now->store.error == ENOSPC ? "its size or the free space is used up"
+						    : strerror(now->store.error));
 	else
 		snprintf(text, sizeof(text), "the spool has room again");
-	tell(d, now->full ? "spool-full" : "spool-room", text);
+	tell(d, full ? "spool-full" : "spool-room", text);
 }
 
 static void tell_damage(struct drainer *d, const struct spool_sink_status *now)
@@ -120,14 +127,15 @@ static void tell_damage(struct drainer *d, const struct spool_sink_status *now)
 
 	if (damaged > said || now->store.aside > d->replay.aside) {
 		snprintf(text, sizeof(text),
-			 "the spool is damaged: %llu records or places cannot be read, %llu files are kept aside; the ledger "
+			 "the spool is damaged: %llu records or places cannot be read, %llu files are kept aside; the "
+			 "ledger "
 			 "names the batches that are missing",
 			 (unsigned long long)damaged, (unsigned long long)now->store.aside);
 		tell(d, "spool-damaged", text);
 	}
 	if (now->store.torn > d->replay.torn)
-		book_event(d, NULL, "spool-torn", "a file of the spool ended in mid-record: that record was never counted as kept",
-			   NULL);
+		book_event(d, NULL, "spool-torn",
+			   "a file of the spool ended in mid-record: that record was never counted as kept", NULL);
 	d->replay.damaged = damaged;
 	d->replay.aside = now->store.aside;
 	d->replay.torn = now->store.torn;
@@ -145,7 +153,7 @@ void spooling_hurry(struct drainer *d)
 	spool_sink_hurry(d->spool, hurry);
 }
 
-/* Once a second, and when it is to go on. */
+/* Once a second. */
 void spooling_look(struct drainer *d)
 {
 	struct spool_sink_status now;
@@ -155,6 +163,16 @@ void spooling_look(struct drainer *d)
 	spool_sink_status(d->spool, &now);
 	tell_full(d, &now);
 	tell_damage(d, &now);
+	spooling_go_on(d);
+}
+
+void spooling_go_on(struct drainer *d)
+{
+	struct spool_sink_status now;
+
+	if (!d->spool)
+		return;
+	spool_sink_status(d->spool, &now);
 	if ((now.store.segments || now.kept) && !uv_is_active((uv_handle_t *)&d->replay.again))
 		replay_start(d);
 }
@@ -178,10 +196,10 @@ void spooling_status(bson_t *to, const struct drainer *d)
 	bson_append_document_begin(to, "spool", -1, &part);
 	bson_append_utf8(&part, "directory", -1, d->settings->spool, -1);
 	bson_append_utf8(&part, "state", -1,
-			 now.full			      ? "full"
-			 : now.away			      ? "spooling"
+			 now.full || d->replay.full		    ? "full"
+			 : now.away				    ? "spooling"
 			 : now.store.batches || now.store.documents ? "replaying"
-								      : "empty",
+								    : "empty",
 			 -1);
 	bson_append_int64(&part, "batches", -1, (int64_t)now.store.batches);
 	bson_append_int64(&part, "packets", -1, (int64_t)now.store.packets);

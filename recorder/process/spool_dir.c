@@ -91,8 +91,8 @@ int spool_dir_open(const struct settings *settings, uid_t uid, gid_t gid)
 	if (!err)
 		err = own(fd, uid, gid);
 	if (err) {
-		log_error("--spool %s: %s; name another directory, or --spool none to record without one", settings->spool,
-			  strerror(-err));
+		log_error("--spool %s: %s; name another directory, or --spool none to record without one",
+			  settings->spool, strerror(-err));
 		return err;
 	}
 	return TAKE_FD(fd);

@@ -15,8 +15,8 @@
 bool spool_dir_wanted(const struct settings *settings);
 
 /*
- * Makes it (0700, owned by the drainer's user) where it is not there, and locks it: the lock is held as long as anybody has this
- * descriptor. The descriptor, or -errno with a log line.
+ * Makes it (0700, owned by the drainer's user) where it is not there, and locks it: the lock is held as long as anybody
+ * has this descriptor. The descriptor, or -errno with a log line.
  */
 int spool_dir_open(const struct settings *settings, uid_t uid, gid_t gid);
 

@@ -162,7 +162,7 @@ static void start_done(uv_work_t *work, int status)
 		spool_sink_ready(d->spool);
 	open_for_batches(d);
 	book_sensor(d);
-	spooling_look(d);
+	spooling_go_on(d);
 	drainer_check_end(d);
 }
 

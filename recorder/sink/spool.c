@@ -146,7 +146,8 @@ static enum sink_outcome keep(struct spool *s, struct sink_job *job, struct sink
 	return SINK_SETTLED;
 }
 
-/* Whether the inner sink is asked once more. A batch that is acknowledged and only waits to be believed has a moment longer. */
+/* Whether the inner sink is asked once more. A batch that is acknowledged and only waits to be believed has a moment
+ * longer. */
 static bool patient(struct spool *s, const struct sink_job *job, struct sink_report *report)
 {
 	uint64_t now = clock_boot_ns(), until = job->since + s->patience_ms * 1000000ull;
@@ -194,13 +195,13 @@ static bool behind(struct spool *s)
 	return is;
 }
 
-static enum sink_outcome keep_documents(struct spool *s, const char *family, uint32_t day, const bson_t *const *documents,
-					size_t count, const bson_value_t *from, const bson_value_t *to,
-					struct sink_report *report)
+static enum sink_outcome keep_documents(struct spool *s, const char *family, uint32_t day,
+					const bson_t *const *documents, size_t count, const bson_value_t *from,
+					const bson_value_t *to, struct sink_report *report)
 {
 	append_begins(s);
 	return appended(s, spool_put_documents(s, family, day, documents, count, from, to), report) ? SINK_AGAIN
-												  : SINK_SETTLED;
+												    : SINK_SETTLED;
 }
 
 static enum sink_outcome spool_put(struct sink *sink, const char *family, uint32_t day, const bson_t *document,
@@ -237,7 +238,8 @@ static enum sink_outcome spool_put_many(struct sink *sink, const char *family, u
 	return keep_documents(s, family, day, documents, count, NULL, NULL, report);
 }
 
-static enum sink_outcome spool_prepare_days(struct sink *sink, uint32_t first, uint32_t last, struct sink_report *report)
+static enum sink_outcome spool_prepare_days(struct sink *sink, uint32_t first, uint32_t last,
+					    struct sink_report *report)
 {
 	struct spool *s = spool_of(sink);
 
@@ -295,8 +297,10 @@ static void write_note(struct spool *s)
 	int n = snprintf(text, sizeof(text), "mode %u span %u form %u raw %u\n", k->mode, k->span_s, k->form, k->raw);
 
 	if (fd < 0 || write(fd, text, (size_t)n) != n || renameat(s->dir, NOTE ".new", s->dir, NOTE))
-		log_warn("spool %s: the note of storage cannot be written: %s; a recorder that begins without its database stores "
-			 "documents", s->name, strerror(errno));
+		log_warn("spool %s: the note of storage cannot be written: %s; a recorder that begins without its "
+			 "database stores "
+			 "documents",
+			 s->name, strerror(errno));
 }
 
 void spool_sink_note_storage(struct sink *sink, uint32_t day)
@@ -382,8 +386,11 @@ static void spool_close(struct sink *sink)
 struct sink *spool_sink_new(const struct spool_sink_options *options)
 {
 	struct spool *s = calloc(1, sizeof(*s));
-	struct spool_store_options store = {.dir = options->dir, .name = options->name, .bytes = options->bytes,
-					    .keep_free = options->keep_free, .segment_bytes = options->segment_bytes};
+	struct spool_store_options store = {.dir = options->dir,
+					    .name = options->name,
+					    .bytes = options->bytes,
+					    .keep_free = options->keep_free,
+					    .segment_bytes = options->segment_bytes};
 	struct spool_store_counts counts;
 
 	if (!s || spool_store_open(&s->store, &store)) {

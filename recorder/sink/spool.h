@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * spool.h - a sink in front of another one: what that one does not take in time is kept on the disk, and given to it later.
+ * spool.h - a sink in front of another one: what that one does not take in time is kept on the disk, and given to it
+ * later.
  *
  *   write --direct--> inner --settled-------------------------------------------------> settled
  *     |                 | no answer within the patience, or not this time
@@ -10,16 +11,16 @@
  *   spool_sink_replay --+--> inner (as attempted where it may have been sent) --> acknowledged --> its file goes
  *
  * The order that holds:
- * - A small document (balance, summary, event) goes the way of everything before it: while anything is in the spool, it goes in
- *   behind. So a second of the balance never reaches the database before its packets.
- * - Batches of different numbers have no order among themselves; they have none without a spool either (several are in flight).
- *   So live batches go directly again as soon as the database takes replayed ones, and stay a second or two behind the wire.
- *   What an entry of the ledger says of its predecessor is in the entry.
- * - One batch goes one way. Once it is appended it is only replayed; who is killed in between appends or sends it again, and its
- *   number, its ids and reading back make one of the two.
+ * - A small document (balance, summary, event) goes the way of everything before it: while anything is in the spool, it
+ * goes in behind. So a second of the balance never reaches the database before its packets.
+ * - Batches of different numbers have no order among themselves; they have none without a spool either (several are in
+ * flight). So live batches go directly again as soon as the database takes replayed ones, and stay a second or two
+ * behind the wire. What an entry of the ledger says of its predecessor is in the entry.
+ * - One batch goes one way. Once it is appended it is only replayed; who is killed in between appends or sends it
+ * again, and its number, its ids and reading back make one of the two.
  *
- * After a live batch was not taken, the next one is tried only when a replayed one was acknowledged, and then not at once: 1 s,
- * doubled up to 30 s. Batches are never kept open while the database is away.
+ * After a live batch was not taken, the next one is tried only when a replayed one was acknowledged, and then not at
+ * once: 1 s, doubled up to 30 s. Batches are never kept open while the database is away.
  */
 #ifndef XDP_RECORDER_SINK_SPOOL_H
 #define XDP_RECORDER_SINK_SPOOL_H
@@ -49,12 +50,13 @@ void spool_sink_note_storage(struct sink *sink, uint32_t day);
 /* There is such a note, of this or of a former process: batches can be formed without the database. */
 bool spool_sink_knows_storage(const struct sink *sink);
 
-/* Rings fill: batches that wait for the inner sink's answer are spooled at their next call, whatever their patience. Any thread. */
+/* Rings fill: batches that wait for the inner sink's answer are spooled at their next call, whatever their patience.
+ * Any thread. */
 void spool_sink_hurry(struct sink *sink, bool hurry);
 
 /*
- * Gives the oldest of what is kept to the inner sink. On a worker, one at a time, within SINK_BOUND_S. SINK_SETTLED: nothing is kept
- * any more; SINK_AGAIN: to be called again at report->again_ns; SINK_ENDED.
+ * Gives the oldest of what is kept to the inner sink. On a worker, one at a time, within SINK_BOUND_S. SINK_SETTLED:
+ * nothing is kept any more; SINK_AGAIN: to be called again at report->again_ns; SINK_ENDED.
  */
 enum sink_outcome spool_sink_replay(struct sink *sink, struct sink_report *report);
 
@@ -64,12 +66,12 @@ bool spool_sink_holds(struct sink *sink, const uint8_t capture[CAPTURE_ID_LEN], 
 
 struct spool_sink_status {
 	struct spool_store_counts store;
-	bool kept;		    /* small documents go behind what is kept */
-	bool away;		    /* batches go to the spool without being tried */
-	bool full;		    /* the newest append found no room, or the disk failed */
+	bool kept;				     /* small documents go behind what is kept */
+	bool away;				     /* batches go to the spool without being tried */
+	bool full;				     /* the newest append found no room, or the disk failed */
 	uint64_t spooled_batches, spooled_packets;   /* by this process */
 	uint64_t replayed_batches, replayed_packets; /* acknowledged */
-	uint64_t unreadable;	    /* records that could not be read, or are of no version that this program knows */
+	uint64_t unreadable; /* records that could not be read, or are of no version that this program knows */
 };
 void spool_sink_status(const struct sink *sink, struct spool_sink_status *status);
 

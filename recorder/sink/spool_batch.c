@@ -26,7 +26,8 @@ struct packed {
 	uint16_t sensor_len, iface_len;
 	uint8_t digest[DIGEST_LEN], previous[DIGEST_LEN];
 };
-_Static_assert(sizeof(struct packed) == 168 && !(sizeof(struct packed) % 8), "no padding, and what is behind it is aligned");
+_Static_assert(sizeof(struct packed) == 168 && !(sizeof(struct packed) % 8),
+	       "no padding, and what is behind it is aligned");
 /* Records are kept as they are: a change of these is a new SPOOL_VERSION. */
 _Static_assert(sizeof(struct rec_head) == 32 && sizeof(struct batch_range) == 24 && sizeof(struct batch_second) == 24,
 	       "as in the spools of earlier versions");
@@ -125,7 +126,8 @@ static void *take(const uint8_t *bytes, size_t length, size_t *at, size_t n, siz
 	return copy;
 }
 
-static int take_names(struct spool_batch *out, const struct packed *head, const uint8_t *bytes, size_t length, size_t *at)
+static int take_names(struct spool_batch *out, const struct packed *head, const uint8_t *bytes, size_t length,
+		      size_t *at)
 {
 	size_t sensor = head->sensor_len, iface = head->iface_len;
 

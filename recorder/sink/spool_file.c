@@ -49,8 +49,8 @@ void spool_head_seal(struct spool_head *head, const uint8_t *payload, uint32_t l
 
 bool spool_head_sound(const struct spool_head *head)
 {
-	return head->magic == HEAD_MAGIC && (head->type == SPOOL_BATCH || head->type == SPOOL_PUT) && head->packed <= 1 &&
-	       head->length <= SPOOL_PAYLOAD_MAX && head->raw <= SPOOL_PAYLOAD_MAX &&
+	return head->magic == HEAD_MAGIC && (head->type == SPOOL_BATCH || head->type == SPOOL_PUT) &&
+	       head->packed <= 1 && head->length <= SPOOL_PAYLOAD_MAX && head->raw <= SPOOL_PAYLOAD_MAX &&
 	       (head->packed || head->raw == head->length) && head->head_crc == head_crc(head);
 }
 
@@ -61,7 +61,8 @@ bool spool_payload_sound(const struct spool_head *head, const uint8_t *payload)
 
 size_t spool_resync(const uint8_t *bytes, size_t length, size_t at)
 {
-	static const uint8_t magic[4] = {HEAD_MAGIC & 255, HEAD_MAGIC >> 8 & 255, HEAD_MAGIC >> 16 & 255, HEAD_MAGIC >> 24};
+	static const uint8_t magic[4] = {HEAD_MAGIC & 255, HEAD_MAGIC >> 8 & 255, HEAD_MAGIC >> 16 & 255,
+					 HEAD_MAGIC >> 24};
 
 	while (at < length && length - at >= sizeof(struct spool_head)) {
 		const uint8_t *found = memmem(bytes + at, length - at, magic, sizeof(magic));

@@ -3,11 +3,12 @@
  * spool_file.h - what stands in a file of the spool. Pure: bytes in, bytes out; no file, no clock.
  *
  *   segment   struct spool_segment, then records one behind the other
- *   record    struct spool_head, then `length` bytes: a batch (spool_batch.h) or small documents, zstd where `raw` says so
+ *   record    struct spool_head, then `length` bytes: a batch (spool_batch.h) or small documents, zstd where `raw` says
+ * so
  *
- * Integers are the host's: a spool is read on the machine that wrote it. A head has a checksum of its own, so that the file can
- * be walked without reading what is in between, and a place be found again behind damaged bytes; the payload's checksum is in
- * the head. A file that ends within a record was torn: who wrote it was not told that it is kept.
+ * Integers are the host's: a spool is read on the machine that wrote it. A head has a checksum of its own, so that the
+ * file can be walked without reading what is in between, and a place be found again behind damaged bytes; the payload's
+ * checksum is in the head. A file that ends within a record was torn: who wrote it was not told that it is kept.
  */
 #ifndef XDP_RECORDER_SINK_SPOOL_FILE_H
 #define XDP_RECORDER_SINK_SPOOL_FILE_H
@@ -72,7 +73,8 @@ enum spool_found {
 	SPOOL_FOUND_RECORD,  /* whole; *next is behind it */
 	SPOOL_FOUND_END,     /* the segment ends here */
 	SPOOL_FOUND_TORN,    /* it ends in mid-record: within a head, or a sound head says more than there is */
-	SPOOL_FOUND_DAMAGED, /* something else than was written; *next is where the next sound head stands, or the end */
+	SPOOL_FOUND_DAMAGED, /* something else than was written; *next is where the next sound head stands, or the end
+			      */
 };
 enum spool_found spool_look(const uint8_t *bytes, size_t length, size_t at, struct spool_head *head, size_t *next);
 

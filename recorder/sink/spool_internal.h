@@ -23,9 +23,9 @@ struct spool {
 
 	pthread_mutex_t lock; /* held for a few instructions, never over a call */
 	bool ready;
-	bool away;	      /* a batch was spooled since everything was empty */
-	bool taken;	      /* since then the inner sink has acknowledged a replayed one */
-	bool kept;	      /* something is in the store, or on its way into or out of it */
+	bool away;  /* a batch was spooled since everything was empty */
+	bool taken; /* since then the inner sink has acknowledged a replayed one */
+	bool kept;  /* something is in the store, or on its way into or out of it */
 	unsigned appending;
 	uint64_t direct_from; /* boot ns: and from then on live batches are tried again */
 	uint64_t pause_ns;
@@ -47,7 +47,7 @@ static inline struct spool *spool_of(struct sink *sink)
 int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted);
 
 struct spool_documents {
-	bson_t whole;	 /* {family, day, from?, to?, documents: []} */
+	bson_t whole; /* {family, day, from?, to?, documents: []} */
 	const char *family;
 	uint32_t day;
 	bson_t *document; /* [count], inside of whole */

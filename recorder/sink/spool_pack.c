@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Batches and documents as records of the spool. zstd at its fastest: headers of the same conversations shrink to a fraction. */
+/* Batches and documents as records of the spool. zstd at its fastest: headers of the same conversations shrink to a
+ * fraction. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The way out of the spool: by rounds. A round is the oldest records, as many as fit into some memory; its batches are written, then
- * its documents, and when all of them are acknowledged the place in the files moves on. One worker does it, with one connection: what is
- * live has the others. While a batch waits to be believed (150 ms), the next ones are written.
+ * The way out of the spool: by rounds. A round is the oldest records, as many as fit into some memory; its batches are
+ * written, then its documents, and when all of them are acknowledged the place in the files moves on. One worker does
+ * it, with one connection: what is live has the others. While a batch waits to be believed (150 ms), the next ones are
+ * written.
  *
- * What the server answers no to, again and again, must not stand in the way of everything else: it is put behind the rest.
+ * What the server answers no to, again and again, must not stand in the way of everything else: it is put behind the
+ * rest.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -70,8 +72,8 @@ void spool_round_free(struct spool *s)
 static void unreadable(struct spool *s, const struct spool_head *head)
 {
 	s->unreadable++;
-	log_error("spool %s: a record (type %u, batch %llu, %u packets) cannot be read and is passed by", s->name, head->type,
-		  (unsigned long long)head->number, head->packets);
+	log_error("spool %s: a record (type %u, batch %llu, %u packets) cannot be read and is passed by", s->name,
+		  head->type, (unsigned long long)head->number, head->packets);
 }
 
 /* 0, -EBADMSG or -ENOMEM. */
@@ -126,7 +128,8 @@ static bool round_fill(struct spool *s)
 	return true;
 }
 
-/* The next round. SINK_AGAIN: it stands there, or report->again_ns says when to ask for it; SINK_SETTLED: nothing is kept any more. */
+/* The next round. SINK_AGAIN: it stands there, or report->again_ns says when to ask for it; SINK_SETTLED: nothing is
+ * kept any more. */
 static enum sink_outcome round_begin(struct spool *s, struct sink_report *report)
 {
 	s->round = calloc(1, sizeof(*s->round));
@@ -146,7 +149,8 @@ static enum sink_outcome round_begin(struct spool *s, struct sink_report *report
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
-/* The collection was not known when the batch was cut. It is now: a batch in one span lies in one of a multiple, too. */
+/* The collection was not known when the batch was cut. It is now: a batch in one span lies in one of a multiple, too.
+ */
 static enum sink_outcome correct_span(struct spool *s, struct batch *batch, struct sink_report *report)
 {
 	struct sink_storage now;
@@ -187,8 +191,8 @@ static enum sink_outcome begin_batch(struct spool *s, struct item *item, struct 
 }
 
 /*
- * Others have its identities: the next salt. None of it has to be written down: who begins once more takes the same salts in
- * the same order, and finds under the last of them what it had stored.
+ * Others have its identities: the next salt. None of it has to be written down: who begins once more takes the same
+ * salts in the same order, and finds under the last of them what it had stored.
  */
 static void next_salt(struct spool *s, struct item *item, struct sink_report *report)
 {
@@ -265,8 +269,8 @@ static enum sink_outcome write_documents(struct spool *s, unsigned first, struct
 		return SINK_AGAIN;
 	}
 	items = gather(round, first, with, list, room, &count);
-	outcome = d->drops || count == 1 ? s->inner->put(s->inner, d->family, d->day, list[0], d->drops ? &d->from : NULL,
-							 d->drops ? &d->to : NULL, report)
+	outcome = d->drops || count == 1 ? s->inner->put(s->inner, d->family, d->day, list[0],
+							 d->drops ? &d->from : NULL, d->drops ? &d->to : NULL, report)
 					 : s->inner->put_many(s->inner, d->family, d->day, list, count, report);
 	for (size_t i = 0; i < items && outcome == SINK_SETTLED; i++)
 		with[i]->done = true;

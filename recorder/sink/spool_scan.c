@@ -81,7 +81,8 @@ static int walk(struct spool_store *s, struct segment *segment, const char *name
 			count_in_locked(s, &head, 1);
 		if (found != SPOOL_FOUND_TORN)
 			continue; /* damage is passed by, and said, when it is read */
-		log_warn("spool %s: %s ends in mid-record: %llu bytes, of which nobody was told that they are kept, are cut off",
+		log_warn("spool %s: %s ends in mid-record: %llu bytes, of which nobody was told that they are kept, "
+			 "are cut off",
 			 s->name, name, (unsigned long long)(segment->written - at));
 		if (ftruncate(segment->fd, (off_t)at))
 			return -errno;
@@ -129,7 +130,8 @@ static int take(struct spool_store *s, uint64_t sequence)
 	if (!S_ISREG(st.st_mode) || pread(fd, &head, sizeof(head), 0) != sizeof(head) || !spool_segment_sound(&head) ||
 	    head.sequence != sequence) {
 		close(fd);
-		if (S_ISREG(st.st_mode) && (size_t)st.st_size < sizeof(head)) /* torn when it was made: nothing was ever in it */
+		if (S_ISREG(st.st_mode) &&
+		    (size_t)st.st_size < sizeof(head)) /* torn when it was made: nothing was ever in it */
 			return unlinkat(s->dir, name, 0) ? -errno : 0;
 		keep_aside(s, name, "it is no segment of this version's spool");
 		return 0;

@@ -30,8 +30,8 @@ static void segment_unlink(struct spool_store *s, struct segment *segment)
 		if (renameat(s->dir, name, s->dir, aside))
 			log_error("spool %s: %s cannot be renamed: %s", s->name, name, strerror(errno));
 		else
-			log_error("spool %s: %s is damaged and kept aside as %s; what could be read of it is stored", s->name,
-				  name, aside);
+			log_error("spool %s: %s is damaged and kept aside as %s; what could be read of it is stored",
+				  s->name, name, aside);
 		s->counts.aside++;
 	} else if (unlinkat(s->dir, name, 0) && errno != ENOENT) {
 		log_error("spool %s: %s cannot be removed: %s", s->name, name, strerror(errno));
@@ -64,7 +64,9 @@ struct segment *segment_add(struct spool_store *s, uint64_t sequence, int fd)
 		close(fd);
 		return NULL;
 	}
-	*segment = (struct segment){.sequence = sequence, .fd = fd, .done = sizeof(struct spool_segment),
+	*segment = (struct segment){.sequence = sequence,
+				    .fd = fd,
+				    .done = sizeof(struct spool_segment),
 				    .read = sizeof(struct spool_segment)};
 	if (s->last)
 		s->last->next = segment;
@@ -172,7 +174,8 @@ static int sync_until(struct spool_store *s, struct segment *segment, uint64_t e
 		segment->syncing = false;
 		s->counts.syncs++;
 		if (err) {
-			/* The kernel may have dropped these pages: they are not believed, and nothing more goes into this file. */
+			/* The kernel may have dropped these pages: they are not believed, and nothing more goes into
+			 * this file. */
 			segment->failed = err;
 			segment->full = true;
 			cut_back(s, segment, segment->synced);
@@ -193,7 +196,8 @@ static int append(struct spool_store *s, const struct spool_head *head, const ui
 
 	if (room_left(s) < length + sizeof(struct spool_segment))
 		return -ENOSPC;
-	if (!segment || segment->full || (segment->written + length > s->segment_bytes && segment->written > sizeof(struct spool_segment)))
+	if (!segment || segment->full ||
+	    (segment->written + length > s->segment_bytes && segment->written > sizeof(struct spool_segment)))
 		err = segment_create(s);
 	if (err)
 		return err;
@@ -438,7 +442,8 @@ bool spool_store_holds(struct spool_store *s, const uint8_t capture[CAPTURE_ID_L
 
 			if (segment_look(segment, at, segment->synced, &head, &next) != SPOOL_FOUND_RECORD ||
 			    head.type != SPOOL_BATCH || head.number != number ||
-			    memcmp(head.capture, capture, CAPTURE_ID_LEN) || memcmp(&head.digest, digest, sizeof(head.digest)))
+			    memcmp(head.capture, capture, CAPTURE_ID_LEN) ||
+			    memcmp(&head.digest, digest, sizeof(head.digest)))
 				continue;
 			if (read_payload(segment, at, &head, &payload) > 0)
 				return true;

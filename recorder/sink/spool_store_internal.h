@@ -19,7 +19,7 @@ struct segment {
 	unsigned users;	  /* who wait for the disk */
 	int failed;	  /* errno of an fdatasync */
 	bool syncing;
-	bool full;     /* nothing more is written into it */
+	bool full;	/* nothing more is written into it */
 	bool inherited; /* a former process wrote it */
 	bool damaged;
 };

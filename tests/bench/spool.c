@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * spool.c - what a packet costs on its way to the disk beside its way to the database, on the heavy-tailed mix in batches of 65,536:
- * CPU of forming buckets (the direct way), of packing into the spool, of reading it back; bytes; and with the disk's time, how
- * many MB and packets a second a thread keeps. The directory is $TMPDIR or /var/tmp, a disk and no tmpfs where that can be told.
- * Prints `NAME figure unit`.
+ * spool.c - what a packet costs on its way to the disk beside its way to the database, on the heavy-tailed mix in
+ * batches of 65,536: CPU of forming buckets (the direct way), of packing into the spool, of reading it back; bytes; and
+ * with the disk's time, how many MB and packets a second a thread keeps. The directory is $TMPDIR or /var/tmp, a disk
+ * and no tmpfs where that can be told. Prints `NAME figure unit`.
  *
  * usage: spool [--smoke]
  */
@@ -55,7 +55,8 @@ static uint64_t read_back(struct spool *s, unsigned batches)
 		uint8_t *raw;
 		int err;
 
-		if (spool_store_next(s->store, &record) != 1 || !(raw = spool_unpack(&record.head, record.payload, &err)) ||
+		if (spool_store_next(s->store, &record) != 1 ||
+		    !(raw = spool_unpack(&record.head, record.payload, &err)) ||
 		    spool_batch_unpack(&kept, raw, record.head.raw))
 			abort();
 		spool_batch_drop(&kept);
@@ -95,9 +96,19 @@ int main(int argc, char **argv)
 		unsigned batches = 0;
 
 		for (uint32_t at = 0; at + BATCH_PACKETS <= trace.n; at += BATCH_PACKETS, batches++) {
-			struct batch batch = {.source = &source, .number = batches + 1, .day = 20260101, .mode = 2, .version = 2,
-					      .span_s = 3600, .form = 3, .raw = true, .ranges = &range, .nranges = 1,
-					      .seconds = &second, .nseconds = 1, .records = trace.records + at,
+			struct batch batch = {.source = &source,
+					      .number = batches + 1,
+					      .day = 20260101,
+					      .mode = 2,
+					      .version = 2,
+					      .span_s = 3600,
+					      .form = 3,
+					      .raw = true,
+					      .ranges = &range,
+					      .nranges = 1,
+					      .seconds = &second,
+					      .nseconds = 1,
+					      .records = trace.records + at,
 					      .nrecords = BATCH_PACKETS};
 			uint64_t t[3] = {now_ns(CLOCK_THREAD_CPUTIME_ID)}, w;
 
@@ -120,7 +131,8 @@ int main(int argc, char **argv)
 	printf("spool.direct_cpu %.0f ns/packet\nspool.spool_cpu %.0f ns/packet\nspool.of_direct %.2f times\n",
 	       (double)cpu[0] / (double)packets, (double)cpu[1] / (double)packets, (double)cpu[1] / (double)cpu[0]);
 	printf("spool.read_cpu %.0f ns/packet\nspool.records %.1f bytes/packet\nspool.bytes %.1f bytes/packet\n",
-	       (double)cpu[2] / (double)packets, (double)raw / (double)packets, (double)counts.appended_bytes / (double)packets);
+	       (double)cpu[2] / (double)packets, (double)raw / (double)packets,
+	       (double)counts.appended_bytes / (double)packets);
 	printf("spool.rate %.0f packets/s\nspool.throughput %.0f MB/s\n", (double)packets * 1e9 / (double)wall,
 	       (double)raw * 1e3 / (double)wall);
 	spool_store_close(s.store);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Any bytes as a file of the spool, as a batch and as small documents: nothing outside of them is read, the walk comes to an
- * end, and a batch that is read gives the same bytes back. Heads are sealed anew, so that the checksums do not keep everything out.
+ * Any bytes as a file of the spool, as a batch and as small documents: nothing outside of them is read, the walk comes
+ * to an end, and a batch that is read gives the same bytes back. Heads are sealed anew, so that the checksums do not
+ * keep everything out.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -48,7 +48,8 @@ static int open_place(void)
 
 static struct spool_store *store_of(uint64_t bytes, size_t segment)
 {
-	struct spool_store_options options = {.dir = open_place(), .name = place, .bytes = bytes, .segment_bytes = segment};
+	struct spool_store_options options = {
+		.dir = open_place(), .name = place, .bytes = bytes, .segment_bytes = segment};
 	struct spool_store *store = NULL;
 
 	assert_int_equal(spool_store_open(&store, &options), 0);
@@ -276,7 +277,7 @@ static void corrupt_at_every_byte(void **state)
 	snprintf(aside, sizeof(aside), "%s.corrupt", path);
 	length = slurp(path, bytes, sizeof(bytes));
 	ends_of(end, N);
-	log_set_level((enum log_level)-1);
+	log_set_level((enum log_level) - 1);
 	for (size_t at = end[0]; at < length; at++) {
 		struct spool_store_counts counts;
 		unsigned damaged;
@@ -445,6 +446,202 @@ static void a_batch_comes_back(void **state)
 	drop_batch(&made);
 }
 
+/* ---- which way ----------------------------------------------------------------------------------------------------
+ */
+
+/* A database that takes what comes or does not, and notes in which order: 'b' a batch, 'd' a document. */
+struct fake {
+	struct sink sink;
+	bool away;
+	char order[64];
+	unsigned n, tries;
+	unsigned span_s; /* of any day, 0: not known */
+};
+
+static struct fake *fake_of(struct sink *sink)
+{
+	return container_of(sink, struct fake, sink);
+}
+
+static int fake_encode(struct sink *sink, struct batch *batch, struct sink_job **job)
+{
+	(void)sink;
+	*job = (struct sink_job *)batch;
+	return 0;
+}
+
+static enum sink_outcome fake_take(struct fake *f, char what, struct sink_report *report)
+{
+	memset(report, 0, sizeof(*report));
+	f->tries++;
+	if (!f->away) {
+		f->order[f->n++ % sizeof(f->order)] = what;
+		report->latency_ns = 1;
+		return SINK_SETTLED;
+	}
+	snprintf(report->problem, sizeof(report->problem), "away");
+	report->again_ns = clock_boot_ns();
+	return SINK_AGAIN;
+}
+
+static enum sink_outcome fake_write(struct sink *sink, struct sink_job *job, struct sink_report *report)
+{
+	(void)job;
+	return fake_take(fake_of(sink), 'b', report);
+}
+
+static void fake_job_free(struct sink *sink, struct sink_job *job)
+{
+	(void)sink;
+	(void)job;
+}
+
+static enum sink_outcome fake_put(struct sink *sink, const char *family, uint32_t day, const bson_t *document,
+				  const bson_value_t *from, const bson_value_t *to, struct sink_report *report)
+{
+	(void)family;
+	(void)day;
+	(void)document;
+	(void)from;
+	(void)to;
+	return fake_take(fake_of(sink), 'd', report);
+}
+
+static enum sink_outcome fake_put_many(struct sink *sink, const char *family, uint32_t day,
+				       const bson_t *const *documents, size_t count, struct sink_report *report)
+{
+	(void)family;
+	(void)day;
+	(void)documents;
+	for (size_t i = 1; i < count && !fake_of(sink)->away; i++)
+		fake_take(fake_of(sink), 'd', report);
+	return fake_take(fake_of(sink), 'd', report);
+}
+
+static void fake_storage(struct sink *sink, uint32_t day, struct sink_storage *storage)
+{
+	const unsigned span_s = fake_of(sink)->span_s;
+
+	(void)day;
+	*storage = (struct sink_storage){.mode = JOURNAL_DOCUMENTS};
+	if (span_s)
+		*storage = (struct sink_storage){
+			.mode = JOURNAL_BUCKETS, .span_s = (uint16_t)span_s, .form = 3, .raw = true, .replace = true};
+}
+
+static enum sink_outcome fake_days(struct sink *sink, uint32_t first, uint32_t last, struct sink_report *report)
+{
+	(void)sink;
+	(void)first;
+	(void)last;
+	memset(report, 0, sizeof(*report));
+	return SINK_SETTLED;
+}
+
+static void fake_nothing(struct sink *sink)
+{
+	(void)sink;
+}
+
+static struct sink *spool_before(struct fake *f)
+{
+	struct spool_sink_options options = {
+		.inner = &f->sink, .dir = open_place(), .name = place, .bytes = ROOM, .patience_ms = 30};
+	struct sink *sink;
+
+	f->sink = (struct sink){.name = "fake",
+				.encode = fake_encode,
+				.write = fake_write,
+				.job_free = fake_job_free,
+				.put = fake_put,
+				.put_many = fake_put_many,
+				.storage = fake_storage,
+				.prepare_days = fake_days,
+				.cancel = fake_nothing,
+				.close = fake_nothing};
+	sink = spool_sink_new(&options);
+	assert_non_null(sink);
+	return sink;
+}
+
+/* One batch until it is settled. True: on the disk. */
+static bool one_batch(struct sink *sink, uint64_t number)
+{
+	struct sink_report report;
+	struct sink_job *job;
+	struct made made;
+	enum sink_outcome outcome;
+
+	make_batch(&made, 3, number, 5);
+	assert_int_equal(sink->encode(sink, &made.batch, &job), 0);
+	do
+		outcome = sink->write(sink, job, &report);
+	while (outcome == SINK_AGAIN);
+	assert_int_equal(outcome, SINK_SETTLED);
+	sink->job_free(sink, job);
+	drop_batch(&made);
+	return report.spooled;
+}
+
+static bool one_document(struct sink *sink)
+{
+	bson_t *document = BCON_NEW("_id", BCON_INT32(1));
+	struct sink_report report;
+
+	assert_int_equal(sink->put(sink, "events", 0, document, NULL, NULL, &report), SINK_SETTLED);
+	bson_destroy(document);
+	return report.spooled;
+}
+
+static void the_order_holds(void **state)
+{
+	struct fake fake = {.span_s = 60};
+	struct sink *sink = spool_before(&fake);
+	struct sink_storage storage;
+	struct sink_report report;
+	unsigned tries;
+
+	(void)state;
+	assert_false(spool_sink_knows_storage(sink));
+	assert_true(one_batch(sink, 1)); /* it is not ready yet */
+	spool_sink_ready(sink);
+	spool_sink_note_storage(sink, MADE_DAY);
+	assert_int_equal(spool_sink_replay(sink, &report), SINK_AGAIN);
+	assert_int_equal(spool_sink_replay(sink, &report), SINK_SETTLED);
+	assert_false(one_batch(sink, 2));
+	assert_false(one_document(sink));
+	assert_string_equal(fake.order, "bbd");
+	fake.away = true;
+	tries = fake.tries;
+	assert_true(one_batch(sink, 3));
+	assert_true(fake.tries > tries); /* as long as its patience */
+	tries = fake.tries;
+	assert_true(one_document(sink));
+	assert_true(one_batch(sink, 4)); /* at once */
+	assert_true(one_document(sink));
+	assert_int_equal(fake.tries, tries);
+	fake.span_s = 0; /* the next day's collection: nobody has seen it */
+	sink->storage(sink, 20260201, &storage);
+	assert_int_equal(storage.mode, JOURNAL_BUCKETS);
+	assert_int_equal(storage.span_s, 60);
+	assert_true(storage.assumed && !storage.replace);
+	assert_int_equal(spool_sink_replay(sink, &report), SINK_AGAIN);
+	assert_string_equal(report.problem, "away");
+	fake.away = false;
+	assert_true(one_document(sink)); /* still behind */
+	while (spool_sink_replay(sink, &report) != SINK_SETTLED)
+		;
+	assert_string_equal(fake.order, "bbdbbddd");
+	assert_false(one_document(sink));
+	assert_false(one_batch(sink, 5));
+	sink->close(sink);
+	sink = spool_before(&fake); /* the next process, without its database */
+	assert_true(spool_sink_knows_storage(sink));
+	sink->storage(sink, MADE_DAY, &storage);
+	assert_int_equal(storage.span_s, 60);
+	sink->close(sink);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +653,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(full_is_said_and_is_over_when_there_is_room, new_place, remove_place),
 		cmocka_unit_test_setup_teardown(several_at_once, new_place, remove_place),
 		cmocka_unit_test(a_batch_comes_back),
+		cmocka_unit_test_setup_teardown(the_order_holds, new_place, remove_place),
 	};
 
 	return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
