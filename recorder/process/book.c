@@ -201,6 +201,22 @@ void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_
 	queue_event(d, put);
 }
 
+void book_clock_step(struct drainer *d, struct lane *lane, const struct clock_pair *old, const struct clock_pair *now)
+{
+	struct put *put = put_new(d, "events", 0, event_settled, NULL);
+	char text[80];
+
+	if (!put) {
+		log_error("out of memory: an event 'clock-step' is not kept");
+		return;
+	}
+	snprintf(text, sizeof(text), "the wall clock stepped by %+.6f s",
+		 (double)(clock_pair_offset(now) - clock_pair_offset(old)) / 1e9);
+	event_document(&put->document, lane->info.id, now->boot, now->wall, "clock-step", d->settings->sensor, lane->info.iface, text,
+		       NULL);
+	queue_event(d, put);
+}
+
 /* The sensor's own document: replaced at every start. */
 void book_sensor(struct drainer *d)
 {

@@ -247,6 +247,8 @@ void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const ch
 void book_keep(struct drainer *d, const bson_t *event); /* a whole document of `events`, copied */
 /* A change of the block list, at its own time; the keeper is told when the database knows it. */
 void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details);
+/* The same pairs are the same event, however often it is told. */
+void book_clock_step(struct drainer *d, struct lane *lane, const struct clock_pair *old, const struct clock_pair *now);
 void book_resume(struct drainer *d); /* the sink became ready: events that waited for it go */
 void book_sensor(struct drainer *d);
 

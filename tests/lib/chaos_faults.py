@@ -177,6 +177,30 @@ def hold(w, rng):
     return True
 
 
+# --- the disk ------------------------------------------------------------------------------------------------------
+
+
+def spool_full(w, rng):
+    """The database stands still, or dies; and there is no room left on the file system of the spool; then there is again."""
+    filler, seconds = w.spool + "/filler", rng.uniform(1, 6)
+
+    def fill():
+        room = os.statvfs(w.spool)
+        with open(filler, "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(room.f_bavail * room.f_frsize - rng.randrange(1 << 20), 4096))
+            except OSError as error:
+                w.say(f"the filler was not taken: {error}")
+        w.after(seconds, lambda: os.unlink(filler))
+
+    if os.path.exists(filler):
+        return False
+    w.after(rng.choice((0, rng.uniform(0, 4))), fill)
+    if rng.random() < 0.3:
+        w.after(rng.uniform(1, 6), w.recorder.kill)
+    return stall(w, [w.engine.pid()], 4 + seconds) if rng.random() < 0.6 else w.engine.kill(3 + seconds)
+
+
 # --- what people do ----------------------------------------------------------------------------------------------
 
 # Each of them keeps every numbered packet.
@@ -272,6 +296,6 @@ FAULTS = {
     "clock": (3, 0, clock),
     "clock-away": (2, 8, clock_away),
     "link": (2, 0, link),
-    # The file system of the spool, when there is one: "spool-full": (2, 10, spool_full),
+    "spool-full": (4, 14, spool_full),
 }
 CONTROL_FAULTS = {"wiped-recipes": (1, 8, wiped)}
