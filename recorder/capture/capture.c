@@ -330,6 +330,8 @@ static int open_maps(struct capture *c, struct capture_error *err)
 		{ CAPTURE_SECONDS, sizeof(struct rec_seconds), all }, { CAPTURE_DESK, sizeof(union rec_desk), 1 + all },
 		{ CAPTURE_POLICY, sizeof(struct rec_policy), 1 },     { CAPTURE_OWN, 4, REC_OWN_FLOWS },
 		{ CAPTURE_JOURNAL, m->journal_bytes, 1 },	      { MAP_KNOWN, REC_KNOWN_VALUE(m->ring_size), 1 },
+		{ MAP_BLOCKS, sizeof(struct rec_blocks), 1 },	      { MAP_BLOCK_ENTRIES, 4, REC_BLOCK_ENTRIES },
+		{ MAP_BLOCK_COUNTS, sizeof(struct rec_count), REC_BLOCK_ENTRIES },
 	};
 	for (unsigned i = 0; !r && i < ARRAY_SIZE(expected); i++)
 		r = check_map(c, expected[i].which, expected[i].value, expected[i].entries, err);

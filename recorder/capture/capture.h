@@ -232,5 +232,7 @@ int capture_own_add(struct capture *c, const struct rec_own_key *key);
 int capture_own_del(struct capture *c, const struct rec_own_key *key);
 /* Forgets all: for a keeper that takes up a capture whose former process died with its connections. */
 int capture_own_clear(struct capture *c);
+/* The addresses of the databases of the capture that is pinned there, as ::ffff:a.b.c.d or IPv6. 0 or -errno. */
+int capture_own_databases(const char *pin_dir, void (*each)(void *arg, const uint8_t address[16]), void *arg);
 
 #endif

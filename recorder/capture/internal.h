@@ -8,6 +8,7 @@
  *   look.c     is it seen; another index        foreign.c  captures of builds with another layout
  *   pin.c      the directory of pins            error.c    text of errors, libbpf's messages, capabilities
  *   filter*.c  the capture filter, see filter_internal.h
+ *   block.c    the block list in a capture's maps, see block.h
  */
 #ifndef XDP_RECORDER_CAPTURE_INTERNAL_H
 #define XDP_RECORDER_CAPTURE_INTERNAL_H
@@ -62,7 +63,16 @@ struct meta {
 	char filter[FILTER_TEXT_MAX + 8]; /* text of the filter in force, "" for none */
 };
 
-enum internal_map { MAP_META = CAPTURE_MAPS, MAP_KNOWN, MAP_RINGS_RX, MAP_RINGS_TX, MAPS };
+enum internal_map {
+	MAP_META = CAPTURE_MAPS,
+	MAP_KNOWN,
+	MAP_BLOCKS,
+	MAP_BLOCK_ENTRIES,
+	MAP_BLOCK_COUNTS,
+	MAP_RINGS_RX,
+	MAP_RINGS_TX,
+	MAPS,
+};
 
 struct capture {
 	char *pin_dir; /* NULL: not pinned */
@@ -129,7 +139,8 @@ int attach_conflict(const struct capture *c, struct capture_error *err);
 	{                                                                                                              \
 		[CAPTURE_SECONDS] = "seconds", [CAPTURE_DESK] = "desk", [CAPTURE_POLICY] = "policy",                    \
 		[CAPTURE_OWN] = "own", [CAPTURE_BELL] = "bell", [CAPTURE_JOURNAL] = "journal", [MAP_META] = "meta",     \
-		[MAP_KNOWN] = "known",                                                                                 \
+		[MAP_KNOWN] = "known", [MAP_BLOCKS] = "blocks", [MAP_BLOCK_ENTRIES] = "block_entries",                  \
+		[MAP_BLOCK_COUNTS] = "block_counts",                                                                   \
 		[MAP_RINGS_RX] = "rings_rx", [MAP_RINGS_TX] = "rings_tx",                                               \
 	}
 int pin_dir_make(const char *dir, struct capture_error *err);

@@ -11,7 +11,9 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 
 #include "bpf/compat.h"
 #include "recorder.skel.h"
@@ -173,6 +175,11 @@ int maps_create(struct capture *c, struct capture_error *err)
 		{ CAPTURE_POLICY, BPF_MAP_TYPE_ARRAY, "policy", 4, sizeof(struct rec_policy), 1, mapped },
 		{ CAPTURE_OWN, BPF_MAP_TYPE_HASH, "own", sizeof(struct rec_own_key), 4, REC_OWN_FLOWS, 0 },
 		{ MAP_KNOWN, BPF_MAP_TYPE_ARRAY, "known", 4, REC_KNOWN_VALUE(m->ring_size), 1, 0 },
+		{ MAP_BLOCKS, BPF_MAP_TYPE_ARRAY, "blocks", 4, sizeof(struct rec_blocks), 1, mapped },
+		{ MAP_BLOCK_ENTRIES, BPF_MAP_TYPE_HASH, "block_entries", sizeof(struct rec_block_key), 4, REC_BLOCK_ENTRIES,
+		  BPF_F_NO_PREALLOC },
+		{ MAP_BLOCK_COUNTS, BPF_MAP_TYPE_PERCPU_HASH, "block_counts", sizeof(struct rec_block_key),
+		  sizeof(struct rec_count), REC_BLOCK_ENTRIES, BPF_F_NO_PREALLOC },
 		{ CAPTURE_BELL, BPF_MAP_TYPE_RINGBUF, c->pin_dir ? "bell" : BELL_UNPINNED, 0, 0, 4096, 0 },
 		{ CAPTURE_JOURNAL, BPF_MAP_TYPE_ARRAY, "journal", 4, m->journal_bytes, 1, mapped },
 	};
@@ -188,6 +195,14 @@ int maps_create(struct capture *c, struct capture_error *err)
 }
 
 /* The object with its settings, maps and the one program that is wanted, not yet loaded. 0 or -errno. */
+/* On a kernel with PREEMPT_RT what runs our programs is a thread like others. */
+static bool producers_take_turns(void)
+{
+	struct utsname name;
+
+	return uname(&name) || strstr(name.version, "PREEMPT_RT");
+}
+
 static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side, enum mode mode, bool vlan,
 		   struct splice *splice, struct bpf_program **program)
 {
@@ -211,6 +226,7 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 	s->vlan_kfunc = vlan;
 	s->hash_seed = c->meta->hash_seed;
 	s->floods = c->meta->floods;
+	s->in_turns = producers_take_turns();
 	splice_settings(splice, o->obj, s);
 
 	const struct {
@@ -223,6 +239,9 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 		{ o->maps.policy, c->map[CAPTURE_POLICY] },
 		{ o->maps.own, c->map[CAPTURE_OWN] },
 		{ o->maps.known, c->map[MAP_KNOWN] },
+		{ o->maps.blocks, c->map[MAP_BLOCKS] },
+		{ o->maps.block_entries, c->map[MAP_BLOCK_ENTRIES] },
+		{ o->maps.block_counts, c->map[MAP_BLOCK_COUNTS] },
 		{ o->maps.bell, c->map[CAPTURE_BELL] },
 	};
 

@@ -182,6 +182,25 @@ void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const ch
 	queue_event(d, put);
 }
 
+static void block_settled(struct put *put)
+{
+	link_send(put->drainer->link, LINK_BLOCK_TOLD, 0, &put->stamp, sizeof(put->stamp), -1);
+	event_settled(put);
+}
+
+void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details)
+{
+	struct put *put = put_new(d, "events", 0, block_settled, NULL);
+
+	if (!put) {
+		log_error("out of memory: a change of the block list is not told now");
+		return;
+	}
+	put->stamp = stamp;
+	event_document(&put->document, d->sensor_id, stamp, (int64_t)stamp, "block", d->settings->sensor, NULL, text, details);
+	queue_event(d, put);
+}
+
 /* The sensor's own document: replaced at every start. */
 void book_sensor(struct drainer *d)
 {

@@ -285,6 +285,10 @@ int captures_open(struct captures *captures, const struct settings *settings, co
 
 int captures_attach(struct captures *captures)
 {
+	int failed = blocks_apply(captures);
+
+	if (failed)
+		return failed;
 	for (unsigned i = 0; i < captures->n; i++) {
 		struct capture_error error = {""};
 		int err = capture_gone(captures->list[i]) ? 0 : capture_attach(captures->list[i], &error);

@@ -408,6 +408,11 @@ static void tell_start(struct drainer *d, struct lane *lane)
 	bson_append_int64(&details, "netns", -1, (int64_t)info->netns);
 	bson_append_utf8(&details, "build", -1, info->build, -1);
 	bson_append_utf8(&details, "filter", -1, info->filter, -1);
+	if (!info->resumed) /* where the balance begins: without it nobody would miss a first row that is gone */
+		for (unsigned s = 0; s < REC_SIDES; s++)
+			if (lane->sides[s].present)
+				bson_append_int64(&details, s == REC_TX ? "tx_sec" : "rx_sec", -1,
+						  (int64_t)lane->sides[s].balance.settled.sec + 1);
 	book_event(d, lane, info->resumed ? "resume" : "start",
 		   info->resumed ? "a new process takes over the capture" : "capture begins", &details);
 	if (info->refiltered)
@@ -419,6 +424,31 @@ static void tell_start(struct drainer *d, struct lane *lane)
 		book_event(d, lane, "program", text, &details);
 	}
 	bson_destroy(&details);
+}
+
+/* The number of the block list's entries, and perhaps a change of it. */
+static void take_block(struct drainer *d, const struct link_message *message)
+{
+	const struct link_block *block = (const struct link_block *)message->payload;
+	bson_t *details;
+	bson_error_t error;
+	bson_iter_t at;
+	char text[160];
+	bool added;
+
+	d->block_entries = message->arg;
+	if (message->len <= sizeof(*block) || message->payload[message->len - 1])
+		return;
+	details = bson_new_from_json((const uint8_t *)block->json, -1, &error);
+	if (!details) {
+		log_error("a change of the block list cannot be read, and is not told to the database: %s", error.message);
+		return;
+	}
+	added = bson_iter_init_find(&at, details, "action") && BSON_ITER_HOLDS_UTF8(&at) && !strcmp(bson_iter_utf8(&at, NULL), "add");
+	snprintf(text, sizeof(text), "%lld entries were %s the block list",
+		 bson_iter_init_find(&at, details, "count") ? (long long)bson_iter_as_int64(&at) : 0, added ? "added to" : "taken off");
+	book_block(d, block->stamp, text, details);
+	bson_destroy(details);
 }
 
 static void handle(struct drainer *d, struct link_message *message)
@@ -449,6 +479,9 @@ static void handle(struct drainer *d, struct link_message *message)
 	case LINK_TELL:
 		if (message->len == sizeof(struct link_tell))
 			gaps_tell(d, (const struct link_tell *)message->payload);
+		break;
+	case LINK_BLOCK:
+		take_block(d, message);
 		break;
 	default:
 		log_warn("message %u of the keeper is not known", message->type);

@@ -83,6 +83,7 @@ struct put {
 	uint8_t drop_from[BALANCE_ID_LEN], drop_to[BALANCE_ID_LEN];
 	enum sink_outcome outcome;
 	struct sink_report report;
+	uint64_t stamp; /* of a change of the block list */
 	void (*settled)(struct put *put); /* on the loop, only when settled; before the put is freed */
 	void *arg;
 };
@@ -213,6 +214,7 @@ struct drainer {
 	struct put *puts, *puts_last; /* events: in order, one at a time */
 	unsigned nputs;
 	unsigned working; /* flights and puts on workers */
+	unsigned block_entries; /* of the block list */
 	struct rec_own_key *own; /* connections told to the keeper */
 	unsigned nowns;
 };
@@ -242,6 +244,8 @@ void book_event(struct drainer *d, struct lane *lane, const char *kind, const ch
 void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
 		   const bson_t *details);
 void book_keep(struct drainer *d, const bson_t *event); /* a whole document of `events`, copied */
+/* A change of the block list, at its own time; the keeper is told when the database knows it. */
+void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details);
 void book_resume(struct drainer *d); /* the sink became ready: events that waited for it go */
 void book_sensor(struct drainer *d);
 

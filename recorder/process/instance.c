@@ -36,6 +36,11 @@ const char *instance_bpffs(void)
 	return from_env("XDP_RECORDER_BPFFS", CAPTURE_BPFFS);
 }
 
+const char *instance_state(void)
+{
+	return from_env("XDP_RECORDER_STATE", "/var/lib/xdp-recorder");
+}
+
 static bool name_is_sound(const char *name)
 {
 	return *name && strlen(name) < INSTANCE_NAME_MAX && *name != '.' && !strchr(name, '/');

@@ -31,6 +31,8 @@ struct instance {
 /* The directories named above. */
 const char *instance_run_root(void);
 const char *instance_bpffs(void);
+/* What outlives a reboot: $XDP_RECORDER_STATE or /var/lib/xdp-recorder. */
+const char *instance_state(void);
 
 /* Fills the paths and looks at lock and pins. -EINVAL (with a log line) when the name cannot be a directory's. */
 int instance_look(struct instance *instance, const char *name);

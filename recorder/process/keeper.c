@@ -55,6 +55,7 @@ struct keeper {
 	struct watch *watch; /* NULL: nothing is attached, or it is ending */
 	struct link_tell tells[TELLS];
 	unsigned ntells; /* so many were told; the newest are kept */
+	struct blocks blocks;
 	bson_t *reloaded; /* after a SIGHUP: what a drainer that is started again must be told */
 	int status;
 };
@@ -64,12 +65,11 @@ struct keeper {
 /* One for each sensor name on this machine, made once: <state>/sensors/<name>, 16 bytes. */
 static int read_sensor_id(const char *name, uint8_t id[16])
 {
-	const char *state = getenv("XDP_RECORDER_STATE");
+	const char *state = instance_state();
 	char path[PATH_MAX];
 	CLEANUP_CLOSE int fd = -1;
 	int n;
 
-	state = state && *state ? state : "/var/lib/xdp-recorder";
 	n = snprintf(path, sizeof(path), "%s/sensors", state);
 	if (n < 0 || n >= (int)sizeof(path) - 260)
 		return -ENAMETOOLONG;
@@ -268,7 +268,8 @@ static void tidy(struct keeper *k)
 			  where_to(k->settings));
 		return;
 	}
-	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s", (unsigned long long)k->summary.waiting, name, where_to(k->settings),
+	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s",
+		  (unsigned long long)k->summary.waiting, name, where_to(k->settings),
 		  !k->settings->write ? "a database" : k->settings->mongo ? "a database and room on the disk" : "room on the disk");
 }
 
@@ -305,6 +306,7 @@ static void on_ready(struct keeper *k)
 	link_send(k->link, LINK_ATTACHED, 1, NULL, 0, -1);
 	if (k->watch)
 		watch_look(k->watch, false);
+	blocks_send(&k->blocks, &k->captures, k->link, true);
 	for (unsigned i = 0; first && i < k->captures.n; i++) {
 		const struct capture *c = k->captures.list[i];
 		const char *rx = capture_mode(c, REC_RX), *tx = capture_mode(c, REC_TX);
@@ -327,6 +329,10 @@ static void on_message(struct keeper *k, const struct link_message *m)
 	case LINK_OWN_DEL:
 		if (m->len == sizeof(struct rec_own_key))
 			captures_own(&k->captures, (const struct rec_own_key *)m->payload, m->type == LINK_OWN_ADD);
+		break;
+	case LINK_BLOCK_TOLD:
+		if (m->len == sizeof(uint64_t))
+			blocks_told(&k->blocks, *(const uint64_t *)m->payload);
 		break;
 	case LINK_ENOUGH:
 		if (m->arg)
@@ -542,14 +548,17 @@ static void check_times(struct keeper *k)
 static void loop(struct keeper *k)
 {
 	while (k->drainer || (k->respawn_at && k->ending == NOT_ENDING)) {
-		struct pollfd fds[3] = {
+		struct pollfd fds[4] = {
 			{.fd = k->signals, .events = POLLIN},
 			{.fd = k->link, .events = POLLIN},
 			{.fd = k->watch ? watch_fd(k->watch) : -1, .events = POLLIN},
+			{.fd = k->blocks.watch, .events = POLLIN},
 		};
 
-		poll(fds, 3, next_wait(k));
+		poll(fds, 4, next_wait(k));
 		read_link(k);
+		if (blocks_stirred(&k->blocks) && k->ready && k->link >= 0 && k->ending == NOT_ENDING)
+			blocks_send(&k->blocks, &k->captures, k->link, false);
 		read_signals(k);
 		if (k->watch && (fds[2].revents || clock_boot_ns() >= watch_due(k->watch)))
 			watch_look(k->watch, fds[2].revents != 0);
@@ -599,7 +608,9 @@ static void record(struct keeper *k, enum keeper_mode mode)
 	}
 	if (mode == KEEPER_STOP)
 		begin_end(k, ENDING_STOP, STOP_S);
+	blocks_open(&k->blocks, k->settings->instance);
 	loop(k);
+	blocks_close(&k->blocks);
 	tidy(k);
 }
 

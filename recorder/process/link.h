@@ -33,12 +33,14 @@ enum link_type {
 	LINK_DUMP,         /* print the counters */
 	LINK_RELOAD,       /* BSON of struct settings */
 	LINK_TELL,         /* struct link_tell: what the keeper's watch has found; may come again, under the same _id */
+	LINK_BLOCK,        /* arg: entries of the block list; payload: none, or struct link_block, a change to be told */
 	/* drainer -> keeper */
 	LINK_READY,        /* recording; taken over what was there */
 	LINK_OWN_ADD,      /* struct rec_own_key */
 	LINK_OWN_DEL,      /* struct rec_own_key */
 	LINK_ENOUGH,       /* -c is reached: end the capture */
 	LINK_ENDED,        /* struct link_summary */
+	LINK_BLOCK_TOLD,   /* uint64_t: the change of that stamp is in the database */
 	LINK_FAILED,       /* arg: exit status; text (already logged): do not start another drainer */
 };
 
@@ -70,6 +72,11 @@ struct link_tell {
 	uint64_t end;	  /* boot ns, 0: it lasts */
 	char kind[16];	  /* of an event that is no gap, else "" */
 	char text[240];
+};
+
+struct link_block {
+	uint64_t stamp; /* when, CLOCK_REALTIME ns; one change has it */
+	char json[];    /* what (cli/cmd_block.c), with its NUL */
 };
 
 struct link_summary {

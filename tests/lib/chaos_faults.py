@@ -97,23 +97,21 @@ def torn(w, rng):
     return done
 
 
-def wiped(w, rng):
-    """For a control only: what was in flight is forgotten."""
+def wiped(w, _rng):
+    """For a control only: the database has batches that it never answered, and what was in flight is forgotten."""
 
     def wipe():
         for path in glob.glob(w.lab + "/bpf/xdp-recorder/*/*/*/journal"):
             subprocess.run([w.tear, path, "wipe", "0"], check=True, stdout=w.log, stderr=w.log)
         w.recorder.start_at = time.monotonic()
 
-    def stop():
+    def kill():
         w.recorder.start_at = float("inf")
         w.recorder.kill()
         w.after(0.3, wipe)
-        w.after(0.4, lambda: engine.send(signal.SIGCONT))
 
-    engine = Process(w.engine.pid())
-    engine.send(signal.SIGSTOP)
-    w.after(rng.uniform(2.5, 4), stop)
+    w.proxy.hold(6.5, answers_only=True)
+    w.after(6, kill)  # of buckets a batch is cut every two seconds
     return True
 
 
