@@ -82,7 +82,9 @@ static bool look_at_end(void *arg, const bson_t *event)
 	const char *kind = text_of(event, "kind"), *iface = text_of(event, "iface");
 	bool mine = !iface[0] || !strcmp(iface, e->capture->iface);
 
-	if (!strcmp(kind, "stop") || !strcmp(kind, "leave") || (mine && !strcmp(kind, "interface-gone"))) {
+	if (!strcmp(kind, "gap") && !strcmp(text_of(event, "why"), "reboot"))
+		kind = "reboot";
+	if (mine && (!strcmp(kind, "stop") || !strcmp(kind, "leave") || !strcmp(kind, "interface-gone") || !strcmp(kind, "reboot"))) {
 		snprintf(e->kind, e->size, "%s", kind);
 		e->explained = true; /* the last one counts: a leave may be followed by a stop */
 	} else if (mine && !e->explained && !e->kind[0] && wall_of(event) > e->wall) {

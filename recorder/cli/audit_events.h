@@ -6,7 +6,7 @@
 #include "recorder/cli/audit.h"
 
 /*
- * The event that explains the end of a balance at `wall`: "stop" and "interface-gone" (it has ended), "leave" (capture goes on
+ * The event that explains the end of a balance at `wall`: "stop", "reboot" (a gap's) and "interface-gone" (it has ended), "leave" (capture goes on
  * without a process); else the kind of the next one of this sensor, "" when there is none.
  */
 enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capture *capture, int64_t wall, char *kind,

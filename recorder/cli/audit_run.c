@@ -439,7 +439,7 @@ static enum db_result judge_end(struct audit_run *run, struct audit_capture *c, 
 	if (run->until && last->wall_to >= run->until)
 		return DB_OK; /* it goes on behind the range */
 	result = audit_event_of_end(run, c, last->wall_to, kind, sizeof(kind));
-	if (result != DB_OK || !strcmp(kind, "stop") || !strcmp(kind, "interface-gone"))
+	if (result != DB_OK || !strcmp(kind, "stop") || !strcmp(kind, "reboot") || !strcmp(kind, "interface-gone"))
 		return result;
 	if (!strcmp(kind, "leave") || run->now - last->wall_to < SILENCE_NS) {
 		c->open = true;
