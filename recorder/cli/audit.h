@@ -33,6 +33,8 @@ struct audit_capture {
 	char sensor[AUDIT_NAME], iface[AUDIT_NAME];
 	bool file;  /* a capture file: no witness, and seconds only where packets are */
 	bool open;  /* still recording, or left with capture on */
+	bool cut_off;	     /* by a reboot or a kill, and the next capture of the interface said so */
+	uint64_t last_batch; /* that it named; 0: none */
 	uint64_t newest;      /* open: the newest batch of which all before are there; later ones are still being written */
 	uint64_t newest_from; /* boot second of its first packet */
 	uint64_t more_segments[REC_SIDES];

@@ -68,73 +68,106 @@ static const uint8_t *capture_of(const bson_t *event)
 
 /* ---- ends -------------------------------------------------------------------------------------------------------- */
 
-struct ending {
+struct end_look {
 	const struct audit_capture *capture;
 	int64_t wall;
-	char *kind;
-	size_t size;
-	bool explained;
+	struct audit_ending *ending;
 };
+
+/* {former: {capture, last_batch}} of a gap: what the next capture of the interface found of this one. */
+static bool is_former(const bson_t *event, const uint8_t *capture, uint64_t *last_batch)
+{
+	const uint8_t *bytes = NULL;
+	bson_subtype_t subtype;
+	bson_iter_t it, at;
+	uint32_t len = 0;
+
+	if (bson_iter_init(&it, event) && bson_iter_find_descendant(&it, "former.capture", &at) && BSON_ITER_HOLDS_BINARY(&at))
+		bson_iter_binary(&at, &subtype, &len, &bytes);
+	if (len != CAPTURE_ID_LEN || memcmp(bytes, capture, len))
+		return false;
+	if (bson_iter_init(&it, event) && bson_iter_find_descendant(&it, "former.last_batch", &at) && BSON_ITER_HOLDS_INT(&at))
+		*last_batch = (uint64_t)bson_iter_as_int64(&at);
+	return true;
+}
 
 static bool look_at_end(void *arg, const bson_t *event)
 {
-	struct ending *e = arg;
+	struct end_look *look = arg;
+	struct audit_ending *e = look->ending;
 	const char *kind = text_of(event, "kind"), *iface = text_of(event, "iface");
-	bool mine = !iface[0] || !strcmp(iface, e->capture->iface);
 
-	if (!strcmp(kind, "gap") && !strcmp(text_of(event, "why"), "reboot"))
-		kind = "reboot";
-	if (mine && (!strcmp(kind, "stop") || !strcmp(kind, "leave") || !strcmp(kind, "interface-gone") || !strcmp(kind, "reboot"))) {
-		snprintf(e->kind, e->size, "%s", kind);
+	if (iface[0] && strcmp(iface, look->capture->iface))
+		return true;
+	if (!strcmp(kind, "stop") || !strcmp(kind, "leave") || !strcmp(kind, "interface-gone") ||
+	    (!strcmp(kind, "gap") && is_former(event, look->capture->of.capture, &e->last_batch))) {
+		snprintf(e->kind, sizeof(e->kind), "%s", kind);
 		e->explained = true; /* the last one counts: a leave may be followed by a stop */
-	} else if (mine && !e->explained && !e->kind[0] && wall_of(event) > e->wall) {
-		snprintf(e->kind, e->size, "%s", kind);
+	} else if (!e->explained && !e->kind[0] && wall_of(event) > look->wall) {
+		snprintf(e->kind, sizeof(e->kind), "%s", kind);
 	}
 	return true;
 }
 
-enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capture *capture, int64_t wall, char *kind,
-				  size_t size)
+enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capture *capture, int64_t wall,
+				  struct audit_ending *ending)
 {
-	struct ending e = {.capture = capture, .wall = wall, .kind = kind, .size = size};
+	struct end_look look = {.capture = capture, .wall = wall, .ending = ending};
 	bson_t *filter = between(wall - END_BEFORE, wall + END_BEHIND);
 
-	kind[0] = '\0';
+	*ending = (struct audit_ending){0};
 	BSON_APPEND_UTF8(filter, "sensor", capture->sensor);
-	return each_event(run, filter, 1, 0, look_at_end, &e);
+	return each_event(run, filter, 1, 0, look_at_end, &look);
 }
 
 /* ---- beginnings -------------------------------------------------------------------------------------------------- */
 
+struct start_look {
+	uint64_t *sec;
+	bool there;
+};
+
 static bool look_at_start(void *arg, const bson_t *event)
 {
 	static const char *const names[REC_SIDES] = {[REC_RX] = "details.rx_sec", [REC_TX] = "details.tx_sec"};
-	uint64_t *sec = arg;
+	struct start_look *look = arg;
+	uint64_t *sec = look->sec;
 	bson_iter_t it, at;
 
 	for (unsigned side = 0; side < REC_SIDES; side++)
 		if (bson_iter_init(&it, event) && bson_iter_find_descendant(&it, names[side], &at) && BSON_ITER_HOLDS_INT(&at))
 			sec[side] = (uint64_t)bson_iter_as_int64(&at);
-	return false;
+	look->there = true;
+	return !!strcmp(text_of(event, "kind"), "start"); /* a `resume` may come first in time only where the start is gone */
 }
 
-enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES])
+enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES],
+				    bool *there)
 {
-	uint8_t from[CAPTURE_ID_LEN + 8 + 5], to[CAPTURE_ID_LEN + 8 + 5];
-	bson_t *filter = bson_new(), range;
+	struct start_look look = {.sec = sec};
+	enum db_result result;
+	uint8_t from[CAPTURE_ID_LEN + 8 + 5], to[CAPTURE_ID_LEN + 8 + 6];
+	bson_t *filter = bson_new(), range, kind, list;
 
 	/* _id: capture, boot time, kind */
 	memset(sec, 0, REC_SIDES * sizeof(*sec));
 	memset(from, 0, sizeof(from));
 	memset(to, 0xff, sizeof(to));
-	memcpy(from, capture->of.capture, CAPTURE_ID_LEN);
+	memcpy(from, capture->of.capture, CAPTURE_ID_LEN); /* of any length up to the longer word's: BSON orders by length first */
 	memcpy(to, capture->of.capture, CAPTURE_ID_LEN);
 	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &range);
 	BSON_APPEND_BINARY(&range, "$gte", BSON_SUBTYPE_BINARY, from, sizeof(from));
 	BSON_APPEND_BINARY(&range, "$lte", BSON_SUBTYPE_BINARY, to, sizeof(to));
 	bson_append_document_end(filter, &range);
-	BSON_APPEND_UTF8(filter, "kind", "start");
-	return each_event(run, filter, 1, 1, look_at_start, sec);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "kind", &kind);
+	BSON_APPEND_ARRAY_BEGIN(&kind, "$in", &list);
+	BSON_APPEND_UTF8(&list, "0", "start");
+	BSON_APPEND_UTF8(&list, "1", "resume");
+	bson_append_array_end(&kind, &list);
+	bson_append_document_end(filter, &kind);
+	result = each_event(run, filter, 1, 0, look_at_start, &look);
+	*there = look.there;
+	return result;
 }
 
 struct last {

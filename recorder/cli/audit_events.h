@@ -6,14 +6,24 @@
 #include "recorder/cli/audit.h"
 
 /*
- * The event that explains the end of a balance at `wall`: "stop", "reboot" (a gap's) and "interface-gone" (it has ended), "leave" (capture goes on
- * without a process); else the kind of the next one of this sensor, "" when there is none.
+ * The event that explains the end of a balance at `wall`: "stop" and "interface-gone" (it has ended), "leave" (capture goes on
+ * without a process), "gap" (of the capture that came next: it says that this one was cut off, and with which batch);
+ * else the kind of the next one of this interface, "" when there is none.
  */
-enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capture *capture, int64_t wall, char *kind,
-				  size_t size);
+struct audit_ending {
+	char kind[32];
+	bool explained;
+	uint64_t last_batch; /* of a gap; 0: not said */
+};
+enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capture *capture, int64_t wall,
+				  struct audit_ending *ending);
 
-/* The boot second with which each side's balance begins, by the event `start`; 0: it is not there, or does not say so. */
-enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES]);
+/*
+ * The boot second with which each side's balance begins, by the event `start`; 0: it is not there, or does not say so.
+ * there: there is a `start`, or a `resume`.
+ */
+enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES],
+				    bool *there);
 
 /* True when the last start or stop before the day that begins at `wall` is a stop, and nothing starts in that day. */
 enum db_result audit_capture_was_off(struct audit_run *run, int64_t wall, bool *off);

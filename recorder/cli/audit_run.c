@@ -433,19 +433,29 @@ static enum db_result judge_end(struct audit_run *run, struct audit_capture *c, 
 {
 	const struct span *last = span[REC_TX].there && (!span[REC_RX].there || span[REC_TX].to > span[REC_RX].to) ? &span[REC_TX]
 														  : &span[REC_RX];
-	char kind[32] = "", text[160];
+	struct audit_ending ending;
 	enum db_result result;
+	char text[160];
 
 	if (run->until && last->wall_to >= run->until)
 		return DB_OK; /* it goes on behind the range */
-	result = audit_event_of_end(run, c, last->wall_to, kind, sizeof(kind));
-	if (result != DB_OK || !strcmp(kind, "stop") || !strcmp(kind, "reboot") || !strcmp(kind, "interface-gone"))
+	result = audit_event_of_end(run, c, last->wall_to, &ending);
+	if (result != DB_OK)
 		return result;
-	if (!strcmp(kind, "leave") || run->now - last->wall_to < SILENCE_NS) {
+	if (!strcmp(ending.kind, "leave") || (!ending.explained && run->now - last->wall_to < SILENCE_NS)) {
 		c->open = true;
 		return settle(run, c);
 	}
-	snprintf(text, sizeof(text), "the balance ends without an event that says why%s%s", kind[0] ? "; next event: " : "", kind);
+	if (!strcmp(ending.kind, "gap") && ending.explained) {
+		c->cut_off = true;
+		c->last_batch = ending.last_batch;
+		audit_note(run, "%s: the capture was cut off; packets behind the last second of its balance are as its event `gap` says",
+			   c->iface);
+	}
+	if (ending.explained)
+		return DB_OK;
+	snprintf(text, sizeof(text), "the balance ends without an event that says why%s%s", ending.kind[0] ? "; next event: " : "",
+		 ending.kind);
 	say_capture(run, c, "end", "balance", -1, last->wall_to, last->wall_to, text);
 	return DB_OK;
 }
@@ -456,6 +466,7 @@ static enum db_result judge_sides(struct audit_run *run, const struct audit_capt
 	const struct span *rx = &span[REC_RX], *tx = &span[REC_TX];
 	enum db_result result = DB_OK;
 	uint64_t first[REC_SIDES];
+	bool there = false;
 
 	if (rx->there && tx->there && !run->since && rx->from != tx->from) {
 		unsigned late = rx->from < tx->from ? REC_TX : REC_RX;
@@ -469,7 +480,10 @@ static enum db_result judge_sides(struct audit_run *run, const struct audit_capt
 		say_capture(run, c, "hole", "balance", (int)early, span[early].wall_to, span[!early].wall_to,
 			    "no balance at the end, and the other side has one");
 	}
-	result = audit_event_of_start(run, c, first);
+	result = audit_event_of_start(run, c, first, &there);
+	if (result == DB_OK && !there)
+		say_capture(run, c, "event", "events", -1, rx->there ? rx->wall_from : tx->wall_from,
+			    rx->there ? rx->wall_from : tx->wall_from, "no event says that this capture began");
 	for (unsigned side = 0; side < REC_SIDES && result == DB_OK && !run->since; side++)
 		if (span[side].there && first[side] && span[side].from > first[side])
 			say_capture(run, c, "hole", "balance", (int)side,
@@ -550,7 +564,12 @@ static enum db_result judge_packets(struct audit_run *run, struct audit_capture 
 		return result;
 	if (first > 1)
 		result = neighbour(run, c, first - 1, &chain);
-	return result == DB_OK ? audit_packets(run, c, &chain, first, last) : result;
+	if (result == DB_OK)
+		result = audit_packets(run, c, &chain, first, last);
+	if (result == DB_OK && c->last_batch && chain.number != c->last_batch)
+		say_capture(run, c, "missing", "batches", -1, chain.last, chain.last,
+			    "the ledger does not end with the batch that the event `gap` names");
+	return result;
 }
 
 static void note_unseen(struct audit_run *run, const struct audit_capture *c, const struct audit_hook *hook)
@@ -600,6 +619,8 @@ static enum db_result bound_hook(struct audit_run *run, const struct audit_captu
 	enum db_result result = DB_OK;
 	uint32_t day;
 
+	if (c->cut_off)
+		hook->final_stored = span->to;
 	if (!c->open)
 		return DB_OK;
 	hook->final_stored = c->newest_from;

@@ -170,7 +170,7 @@ static bool look_at_bucket(void *arg, const struct read_stored *one)
 	if (!one->finished) {
 		bool first = in_range(run, one->first_ms), last = in_range(run, one->last_ms);
 
-		if (w->part == 0 && (first || last)) {
+		if (w->part == 0 && (first || last) && audit_wants(run, one->sensor, one->iface)) {
 			w->documents += one->packets;
 			/* The server rounds the beginning down. */
 			w->straddles |= !first || !last || (run->since && one->first_ms - clock_ms(run->since) < SPAN_NS / 1000000);
