@@ -513,7 +513,7 @@ static void many(void **state)
 
 LAB_VETH_OF_EACH_TEST(lab)
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, veth, no_veth)
 	const struct CMUnitTest tests[] = { T(every_kind), T(by_end),	     T(longest),	 T(every_length), T(nested),	 T(is_marked),
@@ -523,7 +523,8 @@ int main(void)
 	if (r)
 		return r;
 	lab_pin_cpu((unsigned)sched_getcpu());
-	if (getenv("ONLY")) cmocka_set_test_filter(getenv("ONLY"));
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	lab_end(&lab);
 	return r;
