@@ -157,7 +157,7 @@ _Static_assert(sizeof(struct rec_second) == 256, "rec_second is four cache lines
  * second in which a packet came: going back from `newest` the seconds fall.
  */
 struct rec_seconds {
-	__u64 busy;  /* XCHG flag of the producer; the loser counts itself in contended */
+	__u64 busy;  /* flag of the producer; the loser counts itself in contended */
 	__u64 until; /* ns: the newest slot's second ends here (exclusive) */
 	__u64 newest; /* index of the newest slot */
 	__u64 epoch; /* of the flood tables in this second */
@@ -217,9 +217,11 @@ struct rec_flood {
 	__u8 flags_any; /* TCP flags that any of them had */
 	__u8 flags_all; /* that all had */
 	/* A packet of it that was looked at in full was counted, in this window and at this fill: those like it are, too. */
-	__u8 fill; /* sixteenths of the ring; 0: none was */
+	__u8 fill; /* rec_flood_fill; 0: none was */
 	__u16 window;
-	__u8 reserved[4];
+	__u16 since; /* those behind it that were not looked at in full */
+	__u8 step;   /* how many times in this window one was */
+	__u8 reserved;
 };
 _Static_assert(sizeof(struct rec_flood) == 96, "rec_flood");
 
@@ -352,7 +354,7 @@ struct rec_settings {
 	__u32 filter_reach; /* bytes that the capture filter may look at; 0 with filtered: it looks at the length only */
 	__u32 filtered;  /* 1: a capture filter stands in the program (capture/filter.h) */
 	__u32 floods;    /* enum rec_floods */
-	__u32 reserved;
+	__u32 in_turns;  /* 1: a producer may be put aside for another one of its CPU (PREEMPT_RT), not only be interrupted by it */
 };
 
 /* ---- import: time and true length in front of a frame, as XDP metadata --------------------------------------- */

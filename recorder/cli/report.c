@@ -278,6 +278,8 @@ static void print_capture(FILE *out, const bson_t *capture, const bson_t *before
 			 grouped((uint64_t)((double)(t.seen.packets - b.seen.packets) / seconds + 0.5), rate));
 	fprintf(out, "\n%s: %s%s%s%s%s%s\n", text_of(capture, "iface"), *rx ? "received by " : "", rx,
 		*rx && *tx ? ", " : "", *tx ? "sent by " : "", tx, line);
+	if (*text_of(capture, "unseen"))
+		fprintf(out, "  %snothing can be seen: %s%s\n", red, text_of(capture, "unseen"), off);
 	fprintf(out, "  seen %s", grouped(t.seen.packets, seen));
 	if (t.stored.there)
 		fprintf(out, ", stored %s", grouped(t.stored.packets, stored));
@@ -306,6 +308,24 @@ static void print_file(FILE *out, const bson_t *now, const char *red, const char
 	integer_of(now, "file.packets", &packets);
 	fprintf(out, "file      %s%s%s, %s (%s), %s bytes, %s packets by this process\n", !strcmp(state, "ok") ? green : red, state,
 		off, text_of(now, "file.name"), text_of(now, "file.format"), grouped(bytes, text[0]), grouped(packets, text[1]));
+}
+
+/* Only where there is something in it, or it is in use. */
+static void print_spool(FILE *out, const bson_t *now, const char *red, const char *off)
+{
+	const char *state = text_of(now, "spool.state");
+	uint64_t packets = 0, documents = 0, bytes = 0, room = 0;
+	char count[32], size[2][32];
+
+	if (!*state || !strcmp(state, "empty"))
+		return;
+	integer_of(now, "spool.packets", &packets);
+	integer_of(now, "spool.documents", &documents);
+	integer_of(now, "spool.bytes", &bytes);
+	integer_of(now, "spool.room", &room);
+	fprintf(out, "spool     %s%s%s: %s packets, %llu documents, %s; room for %s more in %s\n",
+		!strcmp(state, "full") ? red : "", state, !strcmp(state, "full") ? off : "", grouped(packets, count), (unsigned long long)documents,
+		bytes_text(bytes, size[0]), bytes_text(room, size[1]), text_of(now, "spool.directory"));
 }
 
 static void print_problem(FILE *out, const bson_t *now, const char *red, const char *off)
@@ -362,6 +382,7 @@ static void print_head(FILE *out, const bson_t *now, const char *red, const char
 			text_of(now, "storage"));
 		print_buckets(out, now, red, off);
 	}
+	print_spool(out, now, red, off);
 	print_file(out, now, red, green, off);
 	print_problem(out, now, red, off);
 }

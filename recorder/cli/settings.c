@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -506,6 +508,14 @@ static int set_defaults(struct layer *layer, struct settings_problem *problem)
 	return 0;
 }
 
+char *settings_default_spool(const char *instance)
+{
+	const char *state = getenv("XDP_RECORDER_STATE");
+	char *path = NULL;
+
+	return asprintf(&path, "%s/spool/%s", state && *state ? state : "/var/lib/xdp-recorder", instance) < 0 ? NULL : path;
+}
+
 /* Defaults that follow from the machine or from other settings. */
 static int derive(struct settings *s, struct settings_problem *problem)
 {
@@ -531,6 +541,11 @@ static int derive(struct settings *s, struct settings_problem *problem)
 			return setting_wrong(problem,
 					     "instance: the interfaces' names make no instance name, give --instance");
 		setting_string_set(&s->instance, name);
+	}
+	if (!s->spool && *s->instance) {
+		s->spool = settings_default_spool(s->instance);
+		if (!s->spool)
+			return setting_wrong(problem, "out of memory");
 	}
 	return 0;
 }

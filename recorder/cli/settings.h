@@ -31,6 +31,7 @@ enum settings_command {
 	SETTINGS_IMPORT = 1 << 5,
 	SETTINGS_PRINT = 1 << 6,
 	SETTINGS_FLOODS = 1 << 7,
+	SETTINGS_AUDIT = 1 << 8,
 	SETTINGS_BLOCK = 1 << 9,
 };
 
@@ -161,5 +162,8 @@ int settings_network(const char *text, struct ends_network *network);
 
 /* The word of `words` (NULL-terminated array) nearest to `text`, NULL when none is near. */
 const char *settings_nearest(const char *text, const char *const *words);
+
+/* The directory of --spool where it says nothing: <state>/spool/INSTANCE. malloced; NULL: no memory. */
+char *settings_default_spool(const char *instance);
 
 #endif

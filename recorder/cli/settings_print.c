@@ -127,6 +127,8 @@ static const struct special {
 	{SETTINGS_IMPORT, SETTING_sensor, "name of the files' sensor in the database; by default each file's own name", NULL},
 	{SETTINGS_FLOODS, SETTING_json, "a line of JSON for each flood", NULL},
 	{SETTINGS_FLOODS, SETTING_sensor, "only of this recorder; by default of all", NULL},
+	{SETTINGS_AUDIT, SETTING_json, "a line of JSON for each finding and note, and for the figures", NULL},
+	{SETTINGS_AUDIT, SETTING_sensor, "only of this recorder; by default of all", NULL},
 	{SETTINGS_BLOCK, SETTING_json, "list: a line of JSON for each entry", NULL},
 	{SETTINGS_BLOCK, SETTING_quiet, "say nothing but what is wrong", NULL},
 	{SETTINGS_PRINT, SETTING_count, "end when N packets are printed; 0: no limit", NULL},

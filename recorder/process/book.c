@@ -152,14 +152,32 @@ static void queue_event(struct drainer *d, struct put *put)
 
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details)
 {
-	uint64_t boot = clock_boot_ns();
+	book_event_at(d, lane, clock_boot_ns(), kind, text, details);
+}
+
+void book_keep(struct drainer *d, const bson_t *event)
+{
+	struct put *put = put_new(d, "events", 0, event_settled, NULL);
+
+	if (!put) {
+		log_error("out of memory: an event is not kept");
+		return;
+	}
+	bson_concat(&put->document, event);
+	queue_event(d, put);
+}
+
+void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
+		   const bson_t *details)
+{
 	struct put *put = put_new(d, "events", 0, event_settled, NULL);
 
 	if (!put) {
 		log_error("out of memory: event '%s' (%s) is not kept", kind, text);
 		return;
 	}
-	event_document(&put->document, lane ? lane->info.id : d->sensor_id, boot, clock_wall_ns(), kind,
+	event_document(&put->document, lane ? lane->info.id : d->sensor_id, boot,
+		       clock_wall_ns() - (int64_t)(clock_boot_ns() - boot), kind,
 		       d->settings->sensor, lane ? lane->info.iface : NULL, text, details);
 	queue_event(d, put);
 }

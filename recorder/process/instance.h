@@ -25,6 +25,7 @@ struct instance {
 	char control[PATH_MAX]; /* path of the status socket */
 	pid_t keeper;           /* 0: no process has the lock */
 	bool pinned;            /* there are pins: capture may be going on */
+	bool foreign;           /* there are pins of a build with another layout: see capture_foreign */
 };
 
 /* The directories named above. */

@@ -298,24 +298,7 @@ def too_long(uri):
     expect(wire.closed(), "the connection lives on")
 
 
-def transfer_seconds(uri, size, piece):
-    """The fastest of five pings of that size, sent in pieces."""
-    wire, best = Wire(uri), 1e9
-    data = Wire.message({"ping": 1, "comment": "x" * size})
-    for _ in range(5):
-        begun = time.monotonic()
-        for at in range(0, len(data), piece):
-            wire.send(data[at:at + piece])
-        expect(wire.receive()[2]["ok"] == 1, "ping of", size)
-        best = min(best, time.monotonic() - begun)
-    return best
-
-
-def byte_by_byte_is_linear(uri):
-    """Large messages in small pieces: 30 times the bytes may take 30 times as long, not 900 times. In between is room for
-    what the machine does besides: new pages for every large message, other tests. One document holds 16 MB at most."""
-    small, large = (transfer_seconds(uri, size, 4096) for size in (1 << 19, 15 << 20))
-    expect(large < 250 * small, "0.5 MB in", small, "s, 15 MB in", large, "s")
+def byte_by_byte(uri):
     wire = Wire(uri)
     for byte in Wire.message({"ping": 1}):
         wire.send(bytes([byte]))
@@ -333,12 +316,12 @@ def refused_is_an_answer(uri):
 
 
 def slow_beside_fast(uri):
-    """Slow requests on other connections do not hold up a fast one."""
+    """Slow requests on other connections do not hold up fast ones."""
     base = database(uri)
     base.drop_collection("slow")
-    base.slow.insert_many([{"i": i} for i in range(2000)])
+    base.slow.insert_many([{"i": i} for i in range(6000)])
     inner = {"$lookup": {"from": "slow", "pipeline": [{"$match": {"$expr": {"$gt": [{"$mod": ["$i", 7]}, 8]}}}], "as": "y"}}
-    pipeline = [{"$match": {"i": {"$lt": 1500}}}, inner, {"$group": {"_id": None, "n": {"$sum": 1}}}]
+    pipeline = [inner, {"$group": {"_id": None, "n": {"$sum": 1}}}]
 
     def seconds(action):
         begun = time.monotonic()
@@ -350,11 +333,12 @@ def slow_beside_fast(uri):
         threads.append(threading.Thread(target=lambda: slow.append(seconds(lambda: list(base.slow.aggregate(pipeline))))))
         threads[-1].start()
     time.sleep(0.02)
-    fast = seconds(lambda: base.command("ping"))
-    alive = any(thread.is_alive() for thread in threads)
+    fast = []
+    while all(thread.is_alive() for thread in threads) and len(fast) < 20:
+        fast.append(seconds(lambda: base.command("ping")))
     for thread in threads:
         thread.join()
-    expect(alive and fast < min(slow) / 2, "ping", fast, "beside", slow)
+    expect(len(fast) > 1 and min(fast) < min(slow) / 4, "pings", fast, "beside", slow)
 
 
 def stop_answers(uri, engine):

@@ -108,6 +108,7 @@ struct writer {
 	uint32_t records;
 	unsigned most; /* batches, 0: until *stop */
 	_Atomic bool *stop;
+	unsigned pause_ms; /* between two batches */
 	bool naive; /* what has no answer is sent again, as most programs do */
 
 	unsigned settled;
@@ -151,6 +152,7 @@ static inline void *writer_run(void *arg)
 		if (outcome == SINK_ENDED)
 			break;
 		w->settled++;
+		sleep_ms(w->pause_ms);
 	}
 	return NULL;
 }
