@@ -488,11 +488,11 @@ static void many(void **state)
 	}
 	block_list_sort(&list);
 	assert_int_equal(list.count, 100000);
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a); /* others may be on this CPU */
 	in_force();
-	clock_gettime(CLOCK_MONOTONIC, &b);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
 	seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-	print_message("100,000 entries in %.3f s\n", seconds);
+	print_message("100,000 entries in %.3f s of CPU\n", seconds);
 	assert_true(seconds < 2);
 	for (size_t i = 0; i < list.count; i++) {
 		struct frame f = frame_of(list.entries[i].version == 4 ? make_udp4 : make_udp6);
@@ -513,7 +513,7 @@ static void many(void **state)
 
 LAB_VETH_OF_EACH_TEST(lab)
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, veth, no_veth)
 	const struct CMUnitTest tests[] = { T(every_kind), T(by_end),	     T(longest),	 T(every_length), T(nested),	 T(is_marked),
@@ -523,7 +523,8 @@ int main(void)
 	if (r)
 		return r;
 	lab_pin_cpu((unsigned)sched_getcpu());
-	if (getenv("ONLY")) cmocka_set_test_filter(getenv("ONLY"));
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	lab_end(&lab);
 	return r;
