@@ -73,9 +73,9 @@ def main():
     signal.signal(signal.SIGINT, lambda *_: ended.append(1))
 
     world.sender.off.add("start")
-    ready = lambda: b"recording on " in open(world.lab + "/record.log", "rb").read()
+    ready = lambda: b"packets are stored as " in open(world.lab + "/record.log", "rb").read()
     if not run_until(world, ready, 60):
-        world.fail("it does not begin to record")
+        world.fail("it does not begin to store")
     world.sender.off.discard("start")
     began = time.monotonic()
     faults = plan(options.seed, table, options.pause)

@@ -180,7 +180,7 @@ class Recorder:
 
     def command(self):
         w = self.world
-        words = ["ip", "netns", "exec", w.names["a"], w.program, "record", "-i", "r0", "--instance", "chaos", "--user", w.user, "--mongo", w.proxy_uri,
+        words = ["ip", "netns", "exec", w.names["a"], w.program, "record", "-i", "r0", "-Q", "in", "--instance", "chaos", "--user", w.user, "--mongo", w.proxy_uri,
                  "--database", w.database, "--sensor", "chaos", "--keep", "--ring-size", str(w.ring_total), "--test-clock", w.clock_file,
                  "--database-wait", "forever", "--storage", self.storage, "--spool", w.spool, *w.record_options]
         return words + (["--filter", self.filter] if self.filter else [])
@@ -320,7 +320,7 @@ class World:
         self.wanted = True
         self.beyond = options.beyond
         self.ring_total = options.ring << 20
-        self.ring_bytes = 1 << ((self.ring_total // (2 * os.cpu_count())).bit_length() - 1)
+        self.ring_bytes = 1 << ((self.ring_total // os.cpu_count()).bit_length() - 1)
         self.ring_bytes = min(self.ring_bytes, 1 << 28)
         self.clock_file, self.clock_offset = self.lab + "/clock", 0
         self.step_clock(0)
