@@ -6,6 +6,7 @@
 #include "recorder/cli/cmd.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #include <bpf/libbpf.h>
 
 #include "recorder/capture/capture.h"
+#include "recorder/cli/check_spool.h"
 #include "recorder/cli/interface.h"
 #include "recorder/cli/probe.h"
 #include "recorder/core/util.h"
@@ -276,6 +278,14 @@ static void check_memory(struct check *check)
 	    (unsigned long long)(each / UDP_RECORD), (unsigned long long)(each / TCP_RECORD), cpus);
 }
 
+static void check_the_spool(struct check *check)
+{
+	char text[PATH_MAX + 300];
+	int state = check_spool(check->settings, text, sizeof(text));
+
+	say(check, state < 0 ? MISSING : state ? WARNING : OK, "spool", "%s", text);
+}
+
 /* ---- the database ------------------------------------------------------------------------------------------------ */
 
 static void database_line(void *arg, bool ok, const char *text)
@@ -390,6 +400,7 @@ int cmd_check(const struct settings *settings)
 	if (!settings->interfaces.count)
 		say(&check, OK, "interface", "none is named: -i IF looks at one, -D lists them");
 	check_memory(&check);
+	check_the_spool(&check);
 	check_database(&check);
 	if (settings->json)
 		print_json(&check);

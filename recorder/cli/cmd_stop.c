@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "recorder/capture/capture.h"
 #include "recorder/core/clock.h"
 #include "recorder/core/util.h"
 #include "recorder/process/keeper.h"
@@ -78,6 +79,7 @@ static int wait_for_end(const struct settings *settings, struct instance *instan
 static int take_over(const struct settings *settings, const struct instance *instance)
 {
 	struct settings copy = *settings; /* shares the strings: not freed */
+	CLEANUP_FREE char *path = NULL;
 
 	if (!settings->discard && !cmd_has_target(settings))
 		return cmd_fail(EXIT_USAGE, "instance %s has no process: what its rings hold has to be stored first",
@@ -86,7 +88,28 @@ static int take_over(const struct settings *settings, const struct instance *ins
 		return cmd_fail(EXIT_FAILED, "user %s does not exist: -Z names the user that the drainer runs as",
 				settings->user);
 	copy.instance = (char *)instance->name;
+	if (!copy.spool)
+		copy.spool = path = settings_default_spool(instance->name);
+	if (!copy.spool)
+		return cmd_fail(EXIT_FAILED, "out of memory");
 	return keeper_run(&copy, KEEPER_STOP);
+}
+
+/* Of a build with another layout: this one cannot store what its rings hold, only say who can, or throw it away. */
+static int stop_foreign(const struct settings *settings, const struct instance *instance)
+{
+	struct capture_error error = {""};
+	char dir[PATH_MAX];
+
+	while (capture_foreign(instance_bpffs(), instance->name, NULL, dir, sizeof(dir), &error)) {
+		if (!settings->discard)
+			return cmd_fail(EXIT_FAILED, "%s", error.text);
+		if (capture_discard(dir, &error))
+			return cmd_fail(EXIT_FAILED, "%s", error.text);
+		if (!settings->quiet)
+			fprintf(stderr, "xdp-recorder: %s is removed; what its rings held is thrown away\n", dir);
+	}
+	return EXIT_DONE;
 }
 
 int cmd_stop(const struct settings *settings)
@@ -114,7 +137,11 @@ int cmd_stop(const struct settings *settings)
 				"instance %s was not started with --keep: its capture has ended, everything is stored",
 				instance.name);
 	}
-	if (settings->keep || !instance.pinned)
+	if (settings->keep)
+		return EXIT_DONE;
+	if (instance.foreign && (status = stop_foreign(settings, &instance)))
+		return status;
+	if (!instance.pinned)
 		return EXIT_DONE;
 	if (had_keeper && !settings->discard && !settings->mongo && !settings->write)
 		return cmd_fail(EXIT_FAILED,

@@ -156,7 +156,7 @@ static const char *span_text(double seconds, char out[48])
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
 struct terms {
-	struct count seen, stored, published, summarised, filtered, blocked, ring_full, contended, no_ring, unreadable;
+	struct count seen, stored, published, summarised, filtered, blocked, blocked_stored, ring_full, contended, no_ring, unreadable;
 };
 
 static void read_terms(const bson_t *capture, struct terms *t)
@@ -167,6 +167,7 @@ static void read_terms(const bson_t *capture, struct terms *t)
 	t->summarised = add(t->summarised, count_of(capture, "totals.summarised"));
 	t->filtered = add(t->filtered, count_of(capture, "totals.filtered"));
 	t->blocked = add(t->blocked, count_of(capture, "totals.blocked"));
+	t->blocked_stored = add(t->blocked_stored, count_of(capture, "totals.blocked_stored"));
 	t->ring_full = add(t->ring_full, count_of(capture, "totals.lost.ring_full"));
 	t->contended = add(t->contended, count_of(capture, "totals.lost.contended"));
 	t->no_ring = add(t->no_ring, count_of(capture, "totals.lost.no_ring"));
@@ -227,6 +228,18 @@ static void print_terms(FILE *out, const struct terms *t, const struct terms *b,
 		print_term(out, "  unreadable", t->unreadable, b->unreadable, seconds, red, off);
 }
 
+/* What was dropped: recorded, or counted only. */
+static void print_block(FILE *out, const bson_t *now, const struct terms *t)
+{
+	struct count all = add(t->blocked, t->blocked_stored);
+	uint64_t entries = 0;
+	char text[3][32];
+
+	if (integer_of(now, "block_entries", &entries) && (entries || all.packets))
+		fprintf(out, "block list     %s entries, %s packets dropped, %s of them stored\n", grouped(entries, text[0]),
+			grouped(all.packets, text[1]), grouped(t->blocked_stored.packets, text[2]));
+}
+
 static void print_ring(FILE *out, const bson_t *capture, const char *red, const char *yellow, const char *off)
 {
 	double bytes, used = 0, peak = 0;
@@ -265,6 +278,8 @@ static void print_capture(FILE *out, const bson_t *capture, const bson_t *before
 			 grouped((uint64_t)((double)(t.seen.packets - b.seen.packets) / seconds + 0.5), rate));
 	fprintf(out, "\n%s: %s%s%s%s%s%s\n", text_of(capture, "iface"), *rx ? "received by " : "", rx,
 		*rx && *tx ? ", " : "", *tx ? "sent by " : "", tx, line);
+	if (*text_of(capture, "unseen"))
+		fprintf(out, "  %snothing can be seen: %s%s\n", red, text_of(capture, "unseen"), off);
 	fprintf(out, "  seen %s", grouped(t.seen.packets, seen));
 	if (t.stored.there)
 		fprintf(out, ", stored %s", grouped(t.stored.packets, stored));
@@ -293,6 +308,24 @@ static void print_file(FILE *out, const bson_t *now, const char *red, const char
 	integer_of(now, "file.packets", &packets);
 	fprintf(out, "file      %s%s%s, %s (%s), %s bytes, %s packets by this process\n", !strcmp(state, "ok") ? green : red, state,
 		off, text_of(now, "file.name"), text_of(now, "file.format"), grouped(bytes, text[0]), grouped(packets, text[1]));
+}
+
+/* Only where there is something in it, or it is in use. */
+static void print_spool(FILE *out, const bson_t *now, const char *red, const char *off)
+{
+	const char *state = text_of(now, "spool.state");
+	uint64_t packets = 0, documents = 0, bytes = 0, room = 0;
+	char count[32], size[2][32];
+
+	if (!*state || !strcmp(state, "empty"))
+		return;
+	integer_of(now, "spool.packets", &packets);
+	integer_of(now, "spool.documents", &documents);
+	integer_of(now, "spool.bytes", &bytes);
+	integer_of(now, "spool.room", &room);
+	fprintf(out, "spool     %s%s%s: %s packets, %llu documents, %s; room for %s more in %s\n",
+		!strcmp(state, "full") ? red : "", state, !strcmp(state, "full") ? off : "", grouped(packets, count), (unsigned long long)documents,
+		bytes_text(bytes, size[0]), bytes_text(room, size[1]), text_of(now, "spool.directory"));
 }
 
 static void print_problem(FILE *out, const bson_t *now, const char *red, const char *off)
@@ -349,6 +382,7 @@ static void print_head(FILE *out, const bson_t *now, const char *red, const char
 			text_of(now, "storage"));
 		print_buckets(out, now, red, off);
 	}
+	print_spool(out, now, red, off);
 	print_file(out, now, red, green, off);
 	print_problem(out, now, red, off);
 }
@@ -391,6 +425,7 @@ void report_print(FILE *out, const bson_t *now, const bson_t *before, double sec
 			fprintf(out, "\n%-14s %18s %12s%s\n", "", "packets", "bytes",
 				seconds > 0 && before ? "      packets/s      bytes/s" : "");
 			print_terms(out, &all, &all_before, seconds, red, off);
+			print_block(out, now, &all);
 		}
 	}
 }

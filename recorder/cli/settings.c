@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -236,6 +238,8 @@ static int take_arguments(struct layer *layer, enum settings_command command, si
 		return take_filter(layer, 0, problem);
 	case SETTINGS_IMPORT:
 		return take_filter(layer, files, problem);
+	case SETTINGS_BLOCK:
+		return 0;
 	default:
 		break;
 	}
@@ -504,6 +508,14 @@ static int set_defaults(struct layer *layer, struct settings_problem *problem)
 	return 0;
 }
 
+char *settings_default_spool(const char *instance)
+{
+	const char *state = getenv("XDP_RECORDER_STATE");
+	char *path = NULL;
+
+	return asprintf(&path, "%s/spool/%s", state && *state ? state : "/var/lib/xdp-recorder", instance) < 0 ? NULL : path;
+}
+
 /* Defaults that follow from the machine or from other settings. */
 static int derive(struct settings *s, struct settings_problem *problem)
 {
@@ -529,6 +541,11 @@ static int derive(struct settings *s, struct settings_problem *problem)
 			return setting_wrong(problem,
 					     "instance: the interfaces' names make no instance name, give --instance");
 		setting_string_set(&s->instance, name);
+	}
+	if (!s->spool && *s->instance) {
+		s->spool = settings_default_spool(s->instance);
+		if (!s->spool)
+			return setting_wrong(problem, "out of memory");
 	}
 	return 0;
 }

@@ -453,9 +453,11 @@ enum db_result db_command(struct db_client *client, const char *database, const 
 		goto done;
 	}
 	guard_reset();
+	guard_give_up(client->give_up_ns);
 	under_way = client;
 	ok = mongoc_client_command_simple(client->client, database ? database : db->name, command, NULL, reply, &error);
 	under_way = NULL;
+	guard_give_up(0);
 	if (ok)
 		result = translate_reply(db->where, what, reply, problem);
 	else

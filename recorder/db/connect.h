@@ -111,6 +111,7 @@ struct db_client {
 	bool broken;	     /* its connection is not to be used again */
 	uint64_t started_ns; /* boot time at which the last command went to the socket, 0: it never did */
 	uint64_t until_ns;   /* no command begins after this boot time (DB_LATER); 0: no limit. The caller's to set. */
+	uint64_t give_up_ns; /* from this boot time on no answer is waited for (DB_UNKNOWN); 0: DB_SOCKET_MS. The caller's to set. */
 };
 
 /* A client of the pool, or a new one; connects at its first command. DB_OK, DB_UNREACHABLE or DB_CANCELLED. */

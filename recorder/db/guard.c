@@ -18,6 +18,7 @@ enum { OP_REPLY = 1, OP_COMPRESSED = 2012, OP_MSG = 2013 };
 #define CONNECT_MS 3000
 
 static _Thread_local const char *last_reason;
+static _Thread_local uint64_t give_up_ns; /* boot ns, 0: no limit of the caller's */
 
 const char *guard_reason(void)
 {
@@ -27,6 +28,11 @@ const char *guard_reason(void)
 void guard_reset(void)
 {
 	last_reason = NULL;
+}
+
+void guard_give_up(uint64_t boot_ns)
+{
+	give_up_ns = boot_ns;
 }
 
 /* ---- what a message must be -------------------------------------------------------------------------------- */
@@ -123,7 +129,9 @@ static ssize_t failed_with(struct guarded *g, const char *reason, int error)
 
 static uint64_t after_ms(int32_t timeout_ms)
 {
-	return clock_boot_ns() + (uint64_t)timeout_ms * 1000000;
+	uint64_t end = clock_boot_ns() + (uint64_t)timeout_ms * 1000000;
+
+	return give_up_ns && give_up_ns < end ? give_up_ns : end;
 }
 
 /* Milliseconds for the next wait: 0 when time is up. */
@@ -479,6 +487,13 @@ mongoc_stream_t *guard_connect(const mongoc_uri_t *uri, const mongoc_host_list_t
 
 	if (guard->cancelled)
 		return no_connection(error, host->host_and_port, "ended");
+	if (give_up_ns) {
+		uint64_t now = clock_boot_ns(), left_ms = give_up_ns > now ? (give_up_ns - now) / 1000000 : 0;
+
+		if (!left_ms)
+			return no_connection(error, host->host_and_port, "no answer in time");
+		timeout_ms = left_ms < (uint64_t)timeout_ms ? (int32_t)left_ms : timeout_ms;
+	}
 	if (host->family == AF_UNIX)
 		return (stream = connect_path(host->host, timeout_ms, error)) ? guard_stream(stream, guard, false)
 									      : NULL;

@@ -39,10 +39,13 @@ mongoc_stream_t *guard_connect(const mongoc_uri_t *uri, const mongoc_host_list_t
 const char *guard_reason(void);
 void guard_reset(void);
 
+/* This thread's calls wait no longer than until this boot time, whatever the URI says; 0: no such limit. */
+void guard_give_up(uint64_t boot_ns);
+
 /* ---- for tests ---------------------------------------------------------------------------------------------- */
 
 #define GUARD_HEADER 16u
-#define GUARD_MESSAGE_MAX (48u * 1000 * 1000 + 16 * 1024)
+#define GUARD_MESSAGE_MAX ((16u << 20) + (64u << 10)) /* an answer is one document, of at most 16 MB and what is around it */
 #define GUARD_DEPTH 100u /* MongoDB's own limit of nesting */
 
 /* NULL, or what is wrong with a whole message. Pure. */

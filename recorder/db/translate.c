@@ -200,7 +200,7 @@ enum db_result translate_reply(const char *where, const char *what, const bson_t
 	bson_iter_t it;
 	bson_t doc;
 
-	if (!bson_iter_init_find(&it, reply, "ok"))
+	if (!bson_iter_init_find(&it, reply, "ok") || !(BSON_ITER_HOLDS_NUMBER(&it) || BSON_ITER_HOLDS_BOOL(&it)))
 		return db_problem_set(problem, DB_UNKNOWN, "%s: %s: an answer without ok; is this MongoDB?", where,
 				      what);
 	if (!bson_iter_as_bool(&it))
@@ -227,7 +227,7 @@ static const char *reason(const char *message, char *out, size_t size)
 	const char *open = strchr(message, '['), *close = open ? strrchr(message, ']') : NULL;
 
 	if (!close)
-		return message;
+		return *message ? message : "an answer that makes no sense";
 	snprintf(out, size, "%.*s", (int)(close - open - 1), open + 1);
 	return out;
 }

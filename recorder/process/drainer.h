@@ -6,9 +6,11 @@
  *   lane.c      one capture's memory: maps, rings, journal, takeover
  *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled; open.c takeover.c
  *   book.c      the small documents: balance rows at each horizon, events
+ *   gaps.c      what could not be seen
  *   upstream.c  database and file: opening, the coming days, what they say
  *   storage.c   what the server takes: buckets or documents
  *   addresses.c which addresses are ours
+ *   spool.c     what the spool keeps, on its way to the database
  *   own.c       the recorder's own connections, found among its sockets
  *   control.c   the status socket
  *
@@ -31,6 +33,7 @@
 #include "recorder/process/link.h"
 #include "recorder/sink/file.h"
 #include "recorder/sink/mongo.h"
+#include "recorder/sink/spool.h"
 #include "recorder/source/cut.h"
 
 struct drainer;
@@ -80,6 +83,7 @@ struct put {
 	uint8_t drop_from[BALANCE_ID_LEN], drop_to[BALANCE_ID_LEN];
 	enum sink_outcome outcome;
 	struct sink_report report;
+	uint64_t stamp; /* of a change of the block list */
 	void (*settled)(struct put *put); /* on the loop, only when settled; before the put is freed */
 	void *arg;
 };
@@ -122,7 +126,7 @@ struct lane {
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
 	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
 	bool started;             /* the start event is written */
-	bool gone;                /* its interface went: said */
+	uint32_t unseen[1 + REC_SIDES]; /* enum gap_why of the gaps that are open: the interface, its hooks */
 };
 
 enum drainer_state { DRAINER_STARTING, DRAINER_RECORDING, DRAINER_ENDING, DRAINER_CLOSING };
@@ -140,11 +144,12 @@ struct drainer {
 	uv_pipe_t listener; /* status */
 	unsigned askers;
 	uv_work_t start_work, horizon_work, days_work;
-	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping;
+	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping, gaps_busy;
 
 	int link;
 	int control;
 	int step_fd;
+	int spool_fd; /* directory of --spool, until the sink has it; -1: none */
 	int file_fd; /* of --write, until the sink has it; -1: none */
 	enum file_format file_format;
 	struct settings *settings;
@@ -152,9 +157,13 @@ struct drainer {
 	int exit_status;
 	bool attached;    /* packets come */
 	bool ready;       /* LINK_READY was sent */
-	bool sink_ready;  /* migrated, days prepared: batches may be written */
+	bool sink_ready;  /* batches may be written */
+	bool db_ready;    /* migrated, days prepared; without that they go to the spool */
+	bool starting;    /* a worker is at that */
+	bool patient;     /* as long as it takes: meanwhile the spool is there */
 	bool enough_sent;
 	bool handles_open;
+	bool gaps_known;    /* what was before these captures was looked up */
 	bool final_horizon; /* a horizon behind the end of capture was read */
 	uint8_t sensor_id[16];
 
@@ -165,6 +174,17 @@ struct drainer {
 	struct days *days;
 	struct migrations migrations;
 	struct sink *mongo;
+	struct sink *spool; /* in front of mongo; NULL with --spool none */
+	struct {
+		uv_work_t work;
+		uv_timer_t again;
+		bool busy;
+		enum sink_outcome outcome;
+		struct sink_report report;
+		bool full; /* this and what follows is said */
+		unsigned calm; /* seconds since something was refused */
+		uint64_t refused, damaged, aside, torn;
+	} replay;
 	struct sink *file; /* NULL without --write */
 	struct sink *sink; /* the one of them that there is, or both as one */
 	bool gave_up;	   /* the sink was told to end: what is not stored stays in the rings */
@@ -195,6 +215,7 @@ struct drainer {
 	struct put *puts, *puts_last; /* events: in order, one at a time */
 	unsigned nputs;
 	unsigned working; /* flights and puts on workers */
+	unsigned block_entries; /* of the block list */
 	struct rec_own_key *own; /* connections told to the keeper */
 	unsigned nowns;
 };
@@ -221,8 +242,21 @@ void book_rows(struct drainer *d);     /* rows that can be written now */
 bool book_idle(const struct drainer *d);
 void book_drop(struct drainer *d); /* forgets what is on its way; no worker may have any of it */
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details);
+void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
+		   const bson_t *details);
+void book_keep(struct drainer *d, const bson_t *event); /* a whole document of `events`, copied */
+/* A change of the block list, at its own time; the keeper is told when the database knows it. */
+void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details);
+/* The same pairs are the same event, however often it is told. */
+void book_clock_step(struct drainer *d, struct lane *lane, const struct clock_pair *old, const struct clock_pair *now);
 void book_resume(struct drainer *d); /* the sink became ready: events that waited for it go */
 void book_sensor(struct drainer *d);
+
+/* gaps.c */
+void gaps_tell(struct drainer *d, const struct link_tell *tell);
+void gaps_look(struct drainer *d); /* again and again, until what was before these captures is known */
+void gaps_boot_id(char out[40]);
+const char *gaps_unseen(const struct lane *lane); /* why nothing is seen at the moment; NULL: it is */
 
 /* addresses.c */
 /* The table of this moment: own addresses and the networks of --home. NULL when out of memory. One thread. */
@@ -248,6 +282,15 @@ void storage_probe_again(struct drainer *d);
 void storage_apply(struct drainer *d);	      /* on the loop: what a worker has found */
 void storage_check_counts(struct drainer *d); /* what went wrong with buckets becomes events */
 void storage_status(bson_t *to, const struct drainer *d);
+
+/* spool.c */
+int spooling_open(struct drainer *d);
+void spooling_look(struct drainer *d);
+void spooling_go_on(struct drainer *d); /* replays, if there is something to */
+void spooling_hurry(struct drainer *d);
+bool spooling_holds(const struct drainer *d, uint64_t *packets);
+bool spooling_goes_on(struct drainer *d);
+void spooling_status(bson_t *to, const struct drainer *d);
 
 /* own.c */
 void own_scan(struct drainer *d);

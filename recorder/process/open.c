@@ -154,8 +154,10 @@ void open_close(struct flight *flight)
 
 	snprintf(text, sizeof(text), "the server does not take the bucket of batch %llu",
 		 (unsigned long long)flight->batch->number);
-	log_warn("%s: %s: %.150s", flight->lane->info.iface, text, flight->report.problem);
-	book_event(flight->lane->drainer, flight->lane, "bucket-refused", text, NULL);
+	if (!flight->report.away) {
+		log_warn("%s: %s: %.150s", flight->lane->info.iface, text, flight->report.problem);
+		book_event(flight->lane->drainer, flight->lane, "bucket-refused", text, NULL);
+	}
 	free_job(flight);
 	flight->batch->open = false;
 	flight->batch->attempted = 1; /* a revision without an answer may be on its way: documents have to wait for it */

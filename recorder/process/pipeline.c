@@ -366,6 +366,7 @@ static bool cut_one(struct lane *lane, const struct sink_storage *storage)
 	batch->version = ENCODE_VERSION;
 	batch->form = storage->form;
 	batch->raw = storage->raw;
+	batch->assumed_span = storage->assumed;
 	batch->open = open_fits(lane, batch, storage);
 	flight = flight_new(lane, batch);
 	if (!flight) {

@@ -57,6 +57,8 @@ void storage_apply(struct drainer *d)
 	d->storage = d->probed;
 	d->storage_known = true;
 	mongo_sink_set_storage(d->mongo, &d->storage);
+	if (d->spool)
+		spool_sink_note_storage(d->spool, clock_day(clock_wall_ns()));
 	storage_name(d, now);
 	if (!first && !strcmp(before, now))
 		return;

@@ -86,6 +86,18 @@ static bool take_over_one(struct lane *lane, const struct journal_left *left)
 	return true;
 }
 
+/* A batch that stands in the spool is done. With a file besides, that one may not have it yet: then it is formed once more. */
+static void note_spooled(struct lane *lane, struct journal_left *left)
+{
+	const struct drainer *d = lane->drainer;
+
+	if (left->state != JOURNAL_VALID || !d->spool || d->file ||
+	    !spool_sink_holds(d->spool, lane->source.capture, left->recipe.number, left->recipe.digest))
+		return;
+	journal_mark_done(lane->journal, left->index);
+	left->state = JOURNAL_DONE;
+}
+
 bool pipeline_take_over(struct lane *lane)
 {
 	struct journal_left left[JOURNAL_RECIPES];
@@ -108,6 +120,7 @@ bool pipeline_take_over(struct lane *lane)
 	for (unsigned k = 0; k < n; k++) {
 		if (left[k].recipe.number <= chain || left[k].smaller)
 			continue;
+		note_spooled(lane, &left[k]);
 		taken += left[k].state == JOURNAL_VALID;
 		if (!take_over_one(lane, &left[k]))
 			return false;

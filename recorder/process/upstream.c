@@ -14,6 +14,7 @@
 #include "recorder/sink/tee.h"
 
 #define AWAY_END_S 10
+#define SPOOLING_MS 1500 /* a capture that goes on waits so long for its database, then begins without it */
 
 /* ---- what the sink says --------------------------------------------------------------------------------------- */
 
@@ -25,27 +26,36 @@ static const char *sink_words(const struct drainer *d)
 static void away_begins(struct drainer *d, const char *problem)
 {
 	d->away_since = clock_boot_ns();
-	log_warn("%s does not take anything: %s; capture goes on", sink_words(d), problem);
+	log_warn("%s does not take anything: %s; capture goes on%s", sink_words(d), problem,
+		 d->spool ? ", into the spool" : "");
 }
 
 static void away_ends(struct drainer *d)
 {
 	char text[120];
-	double seconds = (double)(clock_boot_ns() - d->away_since) / 1e9;
+	uint64_t now = clock_boot_ns();
+	double seconds = (double)(now - d->away_since) / 1e9;
+	int64_t wall = clock_wall_ns();
+	bson_t details = BSON_INITIALIZER;
+	uint64_t since;
 
 	snprintf(text, sizeof(text), "%s took nothing for %.1f s", sink_words(d), seconds);
 	log_info("%s; it does again", text);
+	since = d->away_since;
 	d->away_since = 0;
 	d->away_batch = false;
 	d->problem[0] = '\0';
-	book_event(d, NULL, "outage", text, NULL);
+	bson_append_date_time(&details, "from", -1, clock_ms(wall - (int64_t)(now - since)));
+	bson_append_date_time(&details, "to", -1, clock_ms(wall));
+	book_event(d, NULL, "outage", text, &details);
+	bson_destroy(&details);
 }
 
 void drainer_report(struct drainer *d, const struct sink_report *report, bool settled, bool batch)
 {
 	if (report->latency_ns)
 		d->latency_ns = report->latency_ns;
-	if (settled) {
+	if (settled && !report->spooled) {
 		if (d->away_since && (batch || !d->away_batch))
 			away_ends(d);
 		return;
@@ -81,6 +91,8 @@ static void start_work(uv_work_t *work)
 	d->days_first = today;
 	d->days_last = clock_next_day(today);
 	d->start_result = DB_OK;
+	if (d->patient) /* the spool takes what comes */
+		until = UINT64_MAX;
 	while (d->db) {
 		/* Whether it is there is asked by itself: once it is, another recorder's migration may take its time. */
 		d->start_result = db_ping(d->db, &latency, &problem);
@@ -97,7 +109,7 @@ static void start_work(uv_work_t *work)
 		    d->start_result == DB_CANCELLED || (d->start_result == DB_DENIED && until != UINT64_MAX) ||
 		    clock_boot_ns() >= until)
 			break;
-		if (d->settings->database_wait_ms == SETTINGS_FOREVER) {
+		if (until == UINT64_MAX) {
 			static struct log_limit limit;
 
 			log_limited(&limit, 30, LOG_WARNING, "waiting for the database: %s", d->problem);
@@ -114,12 +126,25 @@ static void say_ready(struct drainer *d)
 	link_send(d->link, LINK_READY, 0, NULL, 0, -1);
 }
 
+static void open_for_batches(struct drainer *d)
+{
+	if (d->sink_ready)
+		return;
+	d->sink_ready = true;
+	if (d->state == DRAINER_STARTING)
+		d->state = DRAINER_RECORDING;
+	book_resume(d);
+	say_ready(d);
+	pipeline_resume(d);
+}
+
 static void start_done(uv_work_t *work, int status)
 {
 	struct drainer *d = work->data;
 
 	(void)status;
 	d->working--;
+	d->starting = false;
 	if (d->start_result != DB_OK && d->state == DRAINER_ENDING) {
 		drainer_check_end(d);
 		return;
@@ -131,13 +156,13 @@ static void start_done(uv_work_t *work, int status)
 	}
 	d->problem[0] = '\0';
 	storage_apply(d);
-	d->sink_ready = true;
-	if (d->state == DRAINER_STARTING)
-		d->state = DRAINER_RECORDING;
-	book_resume(d);
+	d->db_ready = true;
+	uv_timer_stop(&d->replay.again);
+	if (d->spool)
+		spool_sink_ready(d->spool);
+	open_for_batches(d);
 	book_sensor(d);
-	say_ready(d);
-	pipeline_resume(d);
+	spooling_go_on(d);
 	drainer_check_end(d);
 }
 
@@ -159,7 +184,8 @@ static int open_database(struct drainer *d)
 	}
 	d->days = days_new(d->db, &d->migrations, (unsigned)d->settings->bucket_span);
 	sink = (struct mongo_sink_options){
-		.db = d->db, .days = d->days, .ends = d->ends, .check_all = d->settings->check_buckets};
+		.db = d->db, .days = d->days, .ends = d->ends, .check_all = d->settings->check_buckets,
+		.hasty = d->spool_fd >= 0};
 	d->mongo = d->days ? mongo_sink_new(&sink) : NULL;
 	if (d->mongo)
 		return 0;
@@ -193,11 +219,14 @@ int upstream_open(struct drainer *d)
 	err = d->ends ? 0 : -ENOMEM;
 	if (!err && d->settings->mongo)
 		err = open_database(d);
+	if (!err && d->mongo && d->spool_fd >= 0)
+		err = spooling_open(d);
 	if (!err && d->file_fd >= 0)
 		err = open_file(d);
 	if (err)
 		return err;
-	d->sink = d->mongo && d->file ? tee_sink_new(d->mongo, d->file) : d->mongo ? d->mongo : d->file;
+	d->sink = d->spool ? d->spool : d->mongo;
+	d->sink = d->sink && d->file ? tee_sink_new(d->sink, d->file) : d->sink ? d->sink : d->file;
 	if (d->sink)
 		return 0;
 	log_error("%s", d->mongo || d->file ? "out of memory" : "there is neither a database nor a file to write to");
@@ -281,7 +310,7 @@ void upstream_check_days(struct drainer *d)
 
 	bool known = today == d->days_first && clock_next_day(today) == d->days_last;
 
-	if (d->days_busy || !d->sink_ready || (known && ++d->days_age < 60))
+	if (d->days_busy || !d->db_ready || (known && ++d->days_age < 60))
 		return;
 	d->days_age = 0;
 	d->days_wanted_first = today;
@@ -292,9 +321,37 @@ void upstream_check_days(struct drainer *d)
 	uv_queue_work(&d->loop, &d->days_work, days_work, days_done);
 }
 
+/*
+ * A drainer that is started again, or a capture that was left: packets come whether the database is there or not. A recording that
+ * begins asks for it first, for a wrong URI is the most likely mistake.
+ */
+static bool may_begin_spooling(const struct drainer *d)
+{
+	bool resumed = d->settings->database_wait_ms == SETTINGS_FOREVER;
+
+	for (unsigned i = 0; i < d->nlanes; i++)
+		resumed |= d->lanes[i].info.resumed;
+	return resumed && d->spool && spool_sink_knows_storage(d->spool);
+}
+
+static void begin_spooling(uv_timer_t *timer)
+{
+	struct drainer *d = timer->data;
+
+	if (d->db_ready || d->gave_up || d->state == DRAINER_CLOSING)
+		return;
+	if (!d->away_since)
+		away_begins(d, "it is not there");
+	open_for_batches(d);
+	drainer_check_end(d);
+}
 
 void upstream_start(struct drainer *d)
 {
+	if (may_begin_spooling(d)) /* what the spool's timer is for comes later */
+		uv_timer_start(&d->replay.again, begin_spooling, SPOOLING_MS, 0);
+	d->starting = true;
+	d->patient = may_begin_spooling(d);
 	d->start_work.data = d;
 	d->working++;
 	uv_queue_work(&d->loop, &d->start_work, start_work, start_done);
@@ -316,7 +373,9 @@ void upstream_close(struct drainer *d)
 	if (d->sink) {
 		d->sink->close(d->sink);
 	} else {
-		if (d->mongo)
+		if (d->spool)
+			d->spool->close(d->spool);
+		else if (d->mongo)
 			d->mongo->close(d->mongo);
 		if (d->file)
 			d->file->close(d->file);
@@ -326,4 +385,6 @@ void upstream_close(struct drainer *d)
 	db_close(d->db);
 	if (d->file_fd >= 0)
 		close(d->file_fd);
+	if (d->spool_fd >= 0)
+		close(d->spool_fd);
 }

@@ -271,6 +271,8 @@ static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, st
 	before = job->state;
 	result = db_client_pop(m->db, &client, &problem);
 	client.until_ns = began + PATIENCE_NS;
+	if (job->batch->patience_ms)
+		client.give_up_ns = began + job->batch->patience_ms * 1000000ull;
 	while (result == DB_OK && job->state < DONE && clock_boot_ns() - began < PATIENCE_NS)
 		result = advance(m, job, &client, report, &again, &problem);
 	db_client_done(&client);
@@ -299,6 +301,7 @@ static enum sink_outcome mongo_write(struct sink *sink, struct sink_job *job, st
 		job->failures = 0;
 	job->failures += !again; /* waiting is no failure */
 	report->waiting = again;
+	report->refused = result == DB_REFUSED || result == DB_FATAL;
 	report->again_ns = again ? again : backed_off(job->failures, result);
 	return SINK_AGAIN;
 }
@@ -423,6 +426,7 @@ struct sink *mongo_sink_new(const struct mongo_sink_options *options)
 	m->late_ms = options->late_ms ? options->late_ms : LATE_MS;
 	m->check_all = options->check_all;
 	m->spoil = options->spoil;
+	m->hasty = options->hasty;
 	m->born = clock_boot_ns();
 	pthread_mutex_init(&m->lock, NULL);
 	return &m->sink;

@@ -52,6 +52,7 @@ struct mongo_sink_options {
 	const struct ends_table *ends; /* kept: see mongo_sink_set_ends */
 	size_t command_bytes;	       /* 0: 1 MiB */
 	bool check_all;		       /* every bucket is decoded again before it is sent, not one in 256 */
+	bool hasty; /* small documents wait for an answer 2 s, and 2 ms each: somebody else keeps them then (spool.h) */
 	mongo_sink_spoil *spoil;       /* NULL. Tests only. */
 	unsigned late_ms; /* how long after an answer an old command may still come; 0: DB_MAX_TIME_MS + 2 s. Tests
 			     only. */

@@ -58,7 +58,7 @@ struct mongo {
 	struct command_buffer *_Atomic spare[SPARE];
 	struct bucket_maker *_Atomic maker[MAKERS];
 	_Atomic uint32_t storage; /* STORAGE_ bits and the version; 0: documents */
-	bool check_all;
+	bool check_all, hasty;
 	mongo_sink_spoil *spoil; /* tests */
 	_Atomic uint64_t commands, documents, bytes, unknown, settled, found, twice, refused;
 	_Atomic uint64_t buckets, checked, check_failed, buckets_refused, buckets_there, clashes;

@@ -33,6 +33,26 @@ static bool append_update(bson_t *updates, uint32_t index, const bson_t *documen
 	return true;
 }
 
+/*
+ * Sends a write of `count` small documents. Written is what the answer counts, whatever else it says: one that does not count
+ * them all is as good as none.
+ */
+static enum db_result write_counted(struct db_client *client, const bson_t *command, size_t count, struct db_problem *problem)
+{
+	bson_t reply;
+	bson_iter_t it;
+	enum db_result result = db_command(client, NULL, command, &reply, problem);
+	int64_t n = -1;
+
+	if (result == DB_OK && bson_iter_init_find(&it, &reply, "n") && BSON_ITER_HOLDS_NUMBER(&it))
+		n = bson_iter_as_int64(&it);
+	if (result == DB_OK && n != (int64_t)count)
+		result = db_problem_set(problem, DB_UNKNOWN, "%s: an answer that does not fit: %lld of %zu small documents acknowledged",
+					db_where(client->db), (long long)n, count);
+	bson_destroy(&reply);
+	return result;
+}
+
 enum db_result small_replace(struct db_client *client, const char *collection, const bson_t *const *documents,
 			     size_t count, struct db_problem *problem)
 {
@@ -46,7 +66,7 @@ enum db_result small_replace(struct db_client *client, const char *collection, c
 		sound = append_update(&updates, (uint32_t)i, documents[i]);
 	bson_append_array_end(&command, &updates);
 	db_append_write_concern(&command);
-	result = sound ? db_command(client, NULL, &command, NULL, problem)
+	result = sound ? write_counted(client, &command, count, problem)
 		       : db_problem_set(problem, DB_FATAL, "a document for %s has no _id", collection);
 	bson_destroy(&command);
 	/* Two upserts of one _id at the same time: the other one was faster, and ours comes again. */
@@ -70,7 +90,7 @@ static enum db_result insert_new(struct db_client *client, const char *collectio
 		BSON_APPEND_DOCUMENT(&list, key, documents[i]);
 	}
 	bson_append_array_end(&command, &list);
-	result = db_command(client, NULL, &command, NULL, problem);
+	result = write_counted(client, &command, count, problem);
 	bson_destroy(&command);
 	return result;
 }
@@ -217,6 +237,7 @@ static enum sink_outcome outcome_of(enum db_result result, uint64_t again, const
 		return SINK_ENDED;
 	report->again_ns = again ? again : clock_boot_ns() + NS_PER_SEC;
 	report->waiting = again;
+	report->refused = result == DB_REFUSED || result == DB_FATAL;
 	return SINK_AGAIN;
 }
 
@@ -231,6 +252,8 @@ static enum sink_outcome put(struct sink *sink, const struct puts *puts, struct 
 	memset(report, 0, sizeof(*report));
 	result = db_client_pop(m->db, &client, &problem);
 	client.until_ns = clock_boot_ns() + PATIENCE_NS;
+	if (m->hasty)
+		client.give_up_ns = clock_boot_ns() + 2 * NS_PER_SEC + puts->count * 2000000ull;
 	if (result == DB_OK && changes(puts->family))
 		result = put_late_wait(m, &again, &problem);
 	if (result == DB_OK)

@@ -19,7 +19,7 @@
 #define SINK_BOUND_S 20
 
 enum sink_outcome {
-	SINK_SETTLED, /* packets and ledger entry are there, durably (majority, journalled); or the document is */
+	SINK_SETTLED, /* packets and ledger entry are there, durably (majority, journalled), or on the disk (spooled); or the document is */
 	SINK_AGAIN,   /* not yet: call again at report->again_ns, nothing is decided */
 	SINK_ENDED,   /* the sink was told to end (sink->cancel) before it was settled */
 	SINK_CLASH,   /* buckets: others have these ids. To be encoded again with the next salt, its recipe written first */
@@ -32,6 +32,9 @@ struct sink_report {
 	uint32_t found;      /* documents that reading back found there already */
 	uint32_t commands;   /* commands sent */
 	bool waiting;        /* the pause is part of settling: the sink itself is well */
+	bool spooled;        /* SETTLED: not by the database, but by the disk */
+	bool refused;        /* the server did answer, and does not want this batch or document */
+	bool away;           /* with close: the database is away, and what is open cannot be kept */
 	bool close;          /* the server does not take this open batch: to be given closed; then it becomes documents */
 	char problem[200];   /* one line for the log and `status` when not settled; empty otherwise */
 };
@@ -45,6 +48,7 @@ struct sink_storage {
 	uint8_t form;	 /* as in struct batch */
 	bool raw;
 	bool replace; /* a batch may be given open, and then larger */
+	bool assumed; /* the day's collection is not known: its span is a guess */
 };
 
 struct sink {

@@ -55,6 +55,8 @@ struct batch {
 	bool open;		/* a revision of an open bucket: no ledger entry yet, a larger one follows */
 	bool there;		/* exactly these records were acknowledged as an open revision: only the ledger entry is missing */
 	int attempted;          /* 1: may have been sent before: read back before inserting */
+	bool assumed_span;	/* the day's collection was not known when the batch was cut: it may have another span */
+	unsigned patience_ms;	/* an answer is waited for no longer (somebody else keeps the batch); 0: as long as the sink likes */
 	bool foreign;		/* it was sent in a way that this program does not know: what is there is compared, the rest becomes documents */
 	struct clock_pair pair;
 

@@ -334,6 +334,7 @@ static void answers_and_results(void **state)
 	} cases[] = {
 		{"{\"ok\": 1, \"n\": 3}", DB_OK, ""},
 		{"{\"ok\": true}", DB_OK, ""},
+		{"{\"ok\": \"yes\", \"n\": 3}", DB_UNKNOWN, "is this MongoDB"},
 		{"{\"n\": 3}", DB_UNKNOWN, "without ok"},
 		{"{\"ok\": 0, \"code\": 10107, \"errmsg\": \"not primary\"}", DB_LATER, "not primary"},
 		{"{\"ok\": 0, \"code\": 14031, \"errmsg\": \"no space\"}", DB_LATER, "no space"},

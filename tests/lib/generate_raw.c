@@ -93,7 +93,8 @@ int send_raw(const struct options *o, struct result *r)
 			messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
 		}
 		n = due ? sendmmsg(fd, messages, due, 0) : 0;
-		if (n < 0 && errno != ENOBUFS && errno != EINTR && errno != EAGAIN) {
+		/* ENETDOWN: not sent, and will be when the interface is up again. */
+		if (n < 0 && errno != ENOBUFS && errno != EINTR && errno != EAGAIN && errno != ENETDOWN) {
 			fprintf(stderr, "generate: sending on %s: %s\n", o->iface, strerror(errno));
 			close(fd);
 			return -1;

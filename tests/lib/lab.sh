@@ -85,9 +85,11 @@ lab_begin() {
   trap 'exit 143' TERM
   # The recorder runs under `ip netns exec`, which hides /sys/fs/bpf: it gets a bpffs and a run directory of its own.
   chmod 0711 "$lab" # the drainer is nobody in particular
-  mkdir -p "$lab/run" "$lab/bpf"
+  mkdir -p "$lab/run" "$lab/bpf" "$lab/state"
+  # Spools, sensors' ids and the block list of the test's own; what deploy/install has put into the machine's state directory stays there.
+  ln -s "$(realpath -m "${XDP_RECORDER_STATE:-/var/lib/xdp-recorder}/engine")" "$lab/state/engine"
   mount -t bpf -o mode=0700 bpf "$lab/bpf" || exit 1
-  export XDP_RECORDER_RUN=$lab/run XDP_RECORDER_BPFFS=$lab/bpf
+  export XDP_RECORDER_RUN=$lab/run XDP_RECORDER_BPFFS=$lab/bpf XDP_RECORDER_STATE=$lab/state
 }
 
 # Every process that carries this lab's run directory in its environment was started by it.
@@ -226,11 +228,11 @@ lab_check() { "$lab_python" "$root/tests/lib/check.py" "$lab_uri" "$lab_database
 
 # --- the recorder -------------------------------------------------------------------------------------------
 
-# lab_start_record NAME NS OPTION...: starts it, does not wait. Its output is $lab/NAME.log.
+# lab_start_record NAME NS OPTION...: starts it, does not wait. Its output is $lab/NAME.log. The sensor is NAME, or $lab_sensor.
 lab_start_record() {
   local name=$1 namespace=$2
   shift 2
-  ip netns exec "$(lab_name "$namespace")" "$lab_program" record --user "$lab_user" --mongo "$lab_uri" --database "$lab_database" --sensor "$name" "$@" \
+  ip netns exec "$(lab_name "$namespace")" "$lab_program" record --user "$lab_user" --mongo "$lab_uri" --database "$lab_database" --sensor "${lab_sensor:-$name}" "$@" \
     >>"$lab/$name.log" 2>&1 </dev/null &
   lab_pid[$name]=$!
 }

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* spool_internal.h - spool.c: which way; spool_pack.c: records to bytes and back; spool_replay.c: the way out. */
+#ifndef XDP_RECORDER_SINK_SPOOL_INTERNAL_H
+#define XDP_RECORDER_SINK_SPOOL_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "recorder/core/util.h"
+#include "recorder/sink/spool.h"
+#include "recorder/sink/spool_batch.h"
+
+struct spool_round;
+
+struct spool {
+	struct sink sink;
+	struct sink *inner;
+	struct spool_store *store;
+	const char *name;
+	int dir; /* the store's */
+	unsigned patience_ms;
+	_Atomic bool hurry, cancelled;
+
+	pthread_mutex_t lock; /* held for a few instructions, never over a call */
+	bool ready;
+	bool away;  /* a batch was spooled since everything was empty */
+	bool taken; /* since then the inner sink has acknowledged a replayed one */
+	bool kept;  /* something is in the store, or on its way into or out of it */
+	unsigned appending;
+	uint64_t direct_from; /* boot ns: and from then on live batches are tried again */
+	uint64_t pause_ns;
+	struct sink_storage known; /* the newest that the inner sink said of buckets; mode 0: nothing known */
+
+	_Atomic bool full;
+	_Atomic uint64_t spooled_batches, spooled_packets, replayed_batches, replayed_packets, unreadable;
+	struct spool_round *round; /* the replaying worker's */
+};
+
+static inline struct spool *spool_of(struct sink *sink)
+{
+	return container_of(sink, struct spool, sink);
+}
+
+/* ---- spool_pack.c ---- */
+
+/* Appends it, durable when it returns. 0 or -errno. `attempted`: parts of it may have been sent. */
+int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted);
+
+struct spool_documents {
+	bson_t whole; /* {family, day, from?, to?, documents: []} */
+	const char *family;
+	uint32_t day;
+	bson_t *document; /* [count], inside of whole */
+	size_t count;
+	bool drops;
+	bson_value_t from, to; /* inside of whole */
+};
+int spool_put_documents(struct spool *s, const char *family, uint32_t day, const bson_t *const *documents, size_t count,
+			const bson_value_t *from, const bson_value_t *to);
+/* The payload as it was before packing: takes it, malloced, or frees it. NULL with -EBADMSG or -ENOMEM in *err. */
+uint8_t *spool_unpack(const struct spool_head *head, uint8_t *payload, int *err);
+/* 0 or -EBADMSG, -ENOMEM. `bytes` stay the caller's until spool_documents_drop. */
+int spool_documents_read(struct spool_documents *out, const uint8_t *bytes, size_t length);
+void spool_documents_drop(struct spool_documents *documents);
+
+/* ---- spool.c ---- */
+
+/* The inner sink acknowledged a replayed record. */
+void spool_taken(struct spool *s);
+/* Everything is committed; false: more came meanwhile. */
+bool spool_emptied(struct spool *s);
+
+/* ---- spool_replay.c ---- */
+
+void spool_round_free(struct spool *s);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Batches and documents as records of the spool. zstd at its fastest: headers of the same conversations shrink to a
+ * fraction. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "recorder/sink/spool_internal.h"
+
+#define LEVEL 1
+#define SMALL 256u /* not worth a frame */
+
+/* Packs `raw` and appends it; frees nothing. */
+static int append(struct spool *s, struct spool_head *head, const uint8_t *raw, size_t length)
+{
+	size_t room = ZSTD_compressBound(length), used = length;
+	CLEANUP_FREE uint8_t *bytes = NULL;
+
+	if (length > SPOOL_PAYLOAD_MAX)
+		return -EFBIG;
+	bytes = malloc(sizeof(*head) + room);
+	if (!bytes)
+		return -ENOMEM;
+	head->raw = (uint32_t)length;
+	if (length >= SMALL) {
+		used = ZSTD_compress(bytes + sizeof(*head), room, raw, length, LEVEL);
+		head->packed = !ZSTD_isError(used) && used < length;
+	}
+	if (!head->packed) {
+		used = length;
+		memcpy(bytes + sizeof(*head), raw, length);
+	}
+	return spool_store_append(s->store, head, bytes, used);
+}
+
+int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted)
+{
+	struct batch kept = *batch;
+	struct spool_head head = {.type = SPOOL_BATCH, .number = batch->number, .packets = batch->nrecords};
+	size_t length = spool_batch_size(batch);
+	CLEANUP_FREE uint8_t *raw = malloc(length);
+
+	if (!raw)
+		return -ENOMEM;
+	kept.attempted = attempted;
+	memcpy(head.capture, batch->source->capture, CAPTURE_ID_LEN);
+	memcpy(&head.digest, batch->digest, sizeof(head.digest));
+	spool_batch_pack(&kept, raw);
+	return append(s, &head, raw, length);
+}
+
+int spool_put_documents(struct spool *s, const char *family, uint32_t day, const bson_t *const *documents, size_t count,
+			const bson_value_t *from, const bson_value_t *to)
+{
+	struct spool_head head = {.type = SPOOL_PUT, .documents = (uint32_t)count};
+	bson_t whole = BSON_INITIALIZER, list;
+	int err;
+
+	BSON_APPEND_UTF8(&whole, "family", family);
+	BSON_APPEND_INT32(&whole, "day", (int32_t)day);
+	if (from && to) {
+		BSON_APPEND_VALUE(&whole, "from", from);
+		BSON_APPEND_VALUE(&whole, "to", to);
+	}
+	BSON_APPEND_ARRAY_BEGIN(&whole, "documents", &list);
+	for (size_t i = 0; i < count; i++) {
+		char text[16];
+		const char *key;
+
+		bson_uint32_to_string((uint32_t)i, &key, text, sizeof(text));
+		BSON_APPEND_DOCUMENT(&list, key, documents[i]);
+	}
+	bson_append_array_end(&whole, &list);
+	err = append(s, &head, bson_get_data(&whole), whole.len);
+	bson_destroy(&whole);
+	return err;
+}
+
+uint8_t *spool_unpack(const struct spool_head *head, uint8_t *payload, int *err)
+{
+	uint8_t *raw;
+	size_t n;
+
+	*err = 0;
+	if (!head->packed)
+		return payload;
+	raw = malloc((size_t)head->raw + 1);
+	n = raw ? ZSTD_decompress(raw, head->raw, payload, head->length) : 0;
+	free(payload);
+	*err = !raw ? -ENOMEM : ZSTD_isError(n) || n != head->raw ? -EBADMSG : 0;
+	if (*err)
+		free(raw);
+	return *err ? NULL : raw;
+}
+
+/* A bson_t points into itself: they are made where they stay. */
+static bool take_list(struct spool_documents *out, const bson_iter_t *array)
+{
+	bson_iter_t list;
+	size_t count = 0;
+
+	for (bson_iter_recurse(array, &list); bson_iter_next(&list);)
+		count++;
+	out->document = calloc(count + 1, sizeof(*out->document));
+	if (!out->document)
+		return false;
+	for (bson_iter_recurse(array, &list); bson_iter_next(&list); out->count++) {
+		const uint8_t *data;
+		uint32_t len;
+
+		if (!BSON_ITER_HOLDS_DOCUMENT(&list))
+			return false;
+		bson_iter_document(&list, &len, &data);
+		if (!bson_init_static(&out->document[out->count], data, len))
+			return false;
+	}
+	return count > 0;
+}
+
+static const bson_value_t *value_of(const bson_t *whole, const char *name, bson_value_t *out)
+{
+	bson_iter_t it;
+
+	if (!bson_iter_init_find(&it, whole, name) || !BSON_ITER_HOLDS_BINARY(&it))
+		return NULL;
+	*out = *bson_iter_value(&it); /* points into whole */
+	return out;
+}
+
+int spool_documents_read(struct spool_documents *out, const uint8_t *bytes, size_t length)
+{
+	bson_iter_t it;
+	bool sound;
+
+	memset(out, 0, sizeof(*out));
+	if (!bson_init_static(&out->whole, bytes, length) || !bson_validate(&out->whole, BSON_VALIDATE_NONE, NULL))
+		return -EBADMSG;
+	sound = bson_iter_init_find(&it, &out->whole, "family") && BSON_ITER_HOLDS_UTF8(&it);
+	if (sound)
+		out->family = bson_iter_utf8(&it, NULL);
+	sound = sound && *out->family && strlen(out->family) < 16 && bson_iter_init_find(&it, &out->whole, "day") &&
+		BSON_ITER_HOLDS_INT32(&it);
+	if (sound)
+		out->day = (uint32_t)bson_iter_int32(&it);
+	out->drops = value_of(&out->whole, "from", &out->from) && value_of(&out->whole, "to", &out->to);
+	sound = sound && bson_iter_init_find(&it, &out->whole, "documents") && BSON_ITER_HOLDS_ARRAY(&it) &&
+		take_list(out, &it);
+	if (sound)
+		return 0;
+	spool_documents_drop(out);
+	return -EBADMSG;
+}
+
+void spool_documents_drop(struct spool_documents *documents)
+{
+	free(documents->document);
+	documents->document = NULL;
+	documents->count = 0;
+}

@@ -1,0 +1,115 @@
+"""A Unix socket between recorder and database that can be cut in mid-message, slowed down, or closed to the world.
+
+What the proxy has read and not yet passed on is dropped at a cut, as a router's or a kernel's buffers are when it dies.
+"""
+import os
+import random
+import socket
+import threading
+import time
+
+CHUNK = 65536
+
+
+class Connection:
+    def __init__(self, proxy, near):
+        self.proxy, self.near = proxy, near
+        self.far = socket.socket(socket.AF_UNIX)
+        self.left = None  # bytes that still pass before it is cut; None: it is not to be cut
+        self.lock = threading.Lock()
+
+    def run(self):
+        try:
+            self.far.connect(self.proxy.target)
+        except OSError:
+            self.close()
+            return
+        for source, target in ((self.near, self.far), (self.far, self.near)):
+            threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
+
+    def pump(self, source, target):
+        try:
+            while data := source.recv(CHUNK):
+                self.proxy.pause(self, source is self.far)
+                data = self.allowed(data)
+                target.sendall(data)
+                if self.left is not None and self.left <= 0:
+                    break
+        except OSError:
+            pass
+        self.close()
+
+    def allowed(self, data):
+        """What of `data` still passes."""
+        with self.lock:
+            if self.left is None:
+                return data
+            passes, self.left = data[:max(self.left, 0)], self.left - len(data)
+            return passes
+
+    def cut(self, after):
+        with self.lock:
+            self.left = after
+        if after <= 0:
+            self.close()
+
+    def close(self):
+        with self.proxy.lock:
+            self.proxy.connections.discard(self)
+        for end in (self.near, self.far):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+
+class Proxy:
+    def __init__(self, path, target, owner):
+        self.target = target
+        self.connections, self.lock = set(), threading.Lock()
+        self.slow = (0.0, 0.0)  # until, seconds for each chunk
+        self.held = self.silent = 0.0  # nothing passes until then; no answer does
+        self.cuts = 0
+        self.random = random.Random(0)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        os.chown(path, owner, -1)
+        self.listener.listen(64)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            connection = Connection(self, near)
+            with self.lock:
+                self.connections.add(connection)
+            connection.run()
+
+    def pause(self, connection, answer):
+        """Before a chunk passes: as long as nothing does, or each one takes its time."""
+        until, each = self.slow
+        if time.monotonic() < until:
+            time.sleep(each)
+        while time.monotonic() < max(self.held, self.silent if answer else 0) and connection in self.connections:
+            time.sleep(0.01)
+
+    def cut(self, rng):
+        """All connections, each some bytes later: in the middle of what is sent next."""
+        with self.lock:
+            now = sorted(self.connections, key=id)
+        for connection in now:
+            connection.cut(rng.choice((0, rng.randrange(1, 400), rng.randrange(1, 60000))))
+        self.cuts += len(now)
+
+    def delay(self, seconds, each):
+        self.slow = (time.monotonic() + seconds, each)
+
+    def hold(self, seconds, answers_only=False):
+        if answers_only:
+            self.silent = time.monotonic() + seconds
+        else:
+            self.held = time.monotonic() + seconds
