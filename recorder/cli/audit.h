@@ -37,6 +37,7 @@ struct audit_capture {
 	uint64_t last_batch; /* that it named; 0: none */
 	uint64_t newest;      /* open: the newest batch of which all before are there; later ones are still being written */
 	uint64_t newest_from; /* boot second of its first packet */
+	uint64_t rows_end;    /* boot second behind the balance, of the side that has the earlier one */
 	uint64_t more_segments[REC_SIDES];
 	uint64_t first_sec, last_sec; /* of its packets, by the ledger; first > last: none */
 	uint8_t *windows;	      /* bits: windows of AUDIT_WINDOW seconds in which there are packets */

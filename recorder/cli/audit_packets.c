@@ -172,6 +172,20 @@ static void say_damaged(struct audit_run *run, const struct audit_capture *captu
 	say_entry(run, capture, entry, collection, text);
 }
 
+static uint64_t first_second(const struct ledger_read *entry)
+{
+	return (uint64_t)(entry->first - clock_pair_offset(&entry->pair)) / NS_PER_SEC;
+}
+
+/*
+ * While a capture goes on, batches can wait on its spool while later ones are there. No second of the balance comes before
+ * its packets: so a batch that is missing in front of where the balance ends was taken away.
+ */
+static bool may_be_kept(const struct audit_capture *capture, const struct audit_chain *chain, const struct ledger_read *entry)
+{
+	return capture->open && entry->number > chain->number + 1 && first_second(entry) >= capture->rows_end;
+}
+
 enum db_result audit_packets(struct audit_run *run, struct audit_capture *capture, struct audit_chain *chain, uint64_t first,
 			     uint64_t last)
 {
@@ -179,6 +193,7 @@ enum db_result audit_packets(struct audit_run *run, struct audit_capture *captur
 	struct ledger_read entry = {.seconds = run->seconds};
 	struct read_stream *stream;
 	const bson_t *document;
+	uint64_t newest_from = capture->newest_from;
 	enum db_result result;
 	uint32_t day;
 
@@ -197,12 +212,23 @@ enum db_result audit_packets(struct audit_run *run, struct audit_capture *captur
 			say_damaged(run, capture, &entry, collection, wrong);
 			continue; /* the next one is then told to follow a batch that is missing */
 		}
+		if (may_be_kept(capture, chain, &entry)) {
+			audit_note(run, "%s: batch %llu and some behind it are not in the database yet, nor is the balance of their seconds: on the spool?",
+				   capture->iface, (unsigned long long)chain->number + 1);
+			break;
+		}
+		if (capture->open && entry.number == chain->number + 1)
+			newest_from = first_second(&entry);
 		audit_chain_entry(chain, &entry, collection);
 		if (chain->batches == before)
 			continue; /* the second of two */
 		result = check_batch(run, capture, document, &entry, day, collection);
 		if (result != DB_OK)
 			break;
+	}
+	if (capture->open && capture->newest > chain->number) {
+		capture->newest = chain->number;
+		capture->newest_from = newest_from;
 	}
 	read_stream_close(stream);
 	return result;

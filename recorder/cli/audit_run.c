@@ -424,7 +424,7 @@ static enum db_result settle(struct audit_run *run, struct audit_capture *c)
 			return result;
 		usleep(500000);
 	}
-	c->newest = UINT64_MAX; /* a hole that does not close: audit_packets tells it */
+	c->newest = UINT64_MAX; /* a hole that does not close: audit_packets looks into it */
 	return result;
 }
 
@@ -686,6 +686,8 @@ static enum db_result judge(struct audit_run *run, struct audit_capture *c)
 		if (result == DB_OK && span[side].there) {
 			from = span[side].from < from ? span[side].from : from;
 			to = span[side].to > to ? span[side].to : to;
+			if (!c->rows_end || span[side].to < c->rows_end)
+				c->rows_end = span[side].to;
 		}
 	}
 	if (result != DB_OK || (!to && (run->since || run->until)))
