@@ -10,6 +10,7 @@
  *   kernel     known                conversations stored in the last minute                 (kernel's alone)
  *   drainer    desk                 consumer indexes, the armed flag of the doorbell, the flood tables' epoch (kernel reads)
  *   keeper     policy, own          what is not to be recorded                              (kernel reads)
+ *   keeper, command line  blocks, block_entries  what is to be dropped; kernel: block_counts  (block.h)
  *   drainer    journal              its crash-proof memory; the kernel never looks (recorder/ledger/journal.h)
  *   kernel     bell                 a ringbuf that only wakes the drainer
  *
@@ -25,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define REC_ABI 4u
+#define REC_ABI 5u
 
 /* ---- hooks ------------------------------------------------------------------------------------------------ */
 
@@ -126,7 +127,8 @@ enum rec_term {
 	REC_LOST_CONTENDED = 8,    /* a second producer on this CPU and side found the ring busy */
 	REC_LOST_NO_RING = 9,      /* a CPU that came online after the rings were made */
 	REC_LOST_UNREADABLE = 10,  /* the packet's bytes could not be loaded */
-	REC_TERMS = 14,            /* 11..13 are free for later terms */
+	REC_BLOCKED_STORED = 11,   /* no term: of PUBLISHED those that were dropped by the block list, with REC_MARK_BLOCKED */
+	REC_TERMS = 14,            /* 12, 13 are free for later terms */
 };
 
 struct rec_count {
@@ -155,7 +157,7 @@ _Static_assert(sizeof(struct rec_second) == 256, "rec_second is four cache lines
  * second in which a packet came: going back from `newest` the seconds fall.
  */
 struct rec_seconds {
-	__u64 busy;  /* XCHG flag of the producer; the loser counts itself in contended */
+	__u64 busy;  /* flag of the producer; the loser counts itself in contended */
 	__u64 until; /* ns: the newest slot's second ends here (exclusive) */
 	__u64 newest; /* index of the newest slot */
 	__u64 epoch; /* of the flood tables in this second */
@@ -215,9 +217,11 @@ struct rec_flood {
 	__u8 flags_any; /* TCP flags that any of them had */
 	__u8 flags_all; /* that all had */
 	/* A packet of it that was looked at in full was counted, in this window and at this fill: those like it are, too. */
-	__u8 fill; /* sixteenths of the ring; 0: none was */
+	__u8 fill; /* rec_flood_fill; 0: none was */
 	__u16 window;
-	__u8 reserved[4];
+	__u16 since; /* those behind it that were not looked at in full */
+	__u8 step;   /* how many times in this window one was */
+	__u8 reserved;
 };
 _Static_assert(sizeof(struct rec_flood) == 96, "rec_flood");
 
@@ -301,6 +305,43 @@ struct rec_own_key {
 };
 _Static_assert(sizeof(struct rec_own_key) == 40, "rec_own_key");
 
+/* ---- the block list: what is dropped (block.h) --------------------------------------------------------------- */
+
+#define REC_BLOCK_SOURCE 1u
+#define REC_BLOCK_DESTINATION 2u
+#define REC_BLOCK_ENTRIES 131072u /* at most */
+
+/*
+ * Key of `block_entries` (value: __u32, REC_BLOCK_SOURCE and DESTINATION) and of `block_counts` (value: struct rec_count, for each
+ * CPU; made with the first packet). IPv4 as ::ffff:a.b.c.d; no IPv6 entry is of that form.
+ */
+struct rec_block_key {
+	__u8 addr[16];
+	__u32 prefix; /* IPv6: its length; IPv4: the lowest bit of its mask, 0 of 0.0.0.0/0 */
+};
+_Static_assert(sizeof(struct rec_block_key) == 20, "rec_block_key");
+
+struct rec_block_length {
+	__u64 mask[2]; /* in memory order */
+	__u32 prefix;  /* REC_BLOCK_END: there are no more */
+	__u32 reserved;
+};
+
+#define REC_BLOCK_LENGTHS 130u /* 0 to 128, and the end */
+#define REC_BLOCK_END (~0u)
+
+/* The value of `blocks`: which prefixes are worth a look-up. A bit too many costs a look-up in vain. */
+struct rec_blocks {
+	__u32 by;      /* REC_BLOCK_*, of all entries together; 0: there is none, nothing else is looked at */
+	__u32 all4;    /* 1: 0.0.0.0/0 is one */
+	__u32 which6;  /* the list of length6 in force */
+	__u32 entries; /* their number, for those who show it */
+	struct rec_count uncounted; /* dropped, but for the counter of its entry there was no memory */
+	__u8 rest[32];
+	struct rec_block_length length6[2][REC_BLOCK_LENGTHS]; /* longest first */
+	__u32 length4[1u << 16]; /* of each /16: bit n: an entry of 32 - n bits lies in it, or it in the entry */
+};
+
 /* ---- settings of one program, constant once it is loaded --------------------------------------------------- */
 
 struct rec_settings {
@@ -313,7 +354,7 @@ struct rec_settings {
 	__u32 filter_reach; /* bytes that the capture filter may look at; 0 with filtered: it looks at the length only */
 	__u32 filtered;  /* 1: a capture filter stands in the program (capture/filter.h) */
 	__u32 floods;    /* enum rec_floods */
-	__u32 reserved;
+	__u32 in_turns;  /* 1: a producer may be put aside for another one of its CPU (PREEMPT_RT), not only be interrupted by it */
 };
 
 /* ---- import: time and true length in front of a frame, as XDP metadata --------------------------------------- */

@@ -143,20 +143,35 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window, __u32 weight)
 
 /* ---- when is a key heavy? --------------------------------------------------------------------------------------- */
 
-/* Sixteenths of the ring that are full. */
-REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
-{
-	return used >= ring_size ? 16 : (__u32)used / (ring_size / 16);
-}
-
+/*
+ * How full the ring is: sixteenths up to 15, the last sixteenth in four steps of its own, REC_FILL_FULL. What decides nothing but
+ * how often a flow comes has to find its rate in that last one.
+ */
 #define REC_FILL_WATCH 8u
 #define REC_FILL_COUNT 10u
 #define REC_FILL_NEW 15u /* from here on no new conversation is stored */
+#define REC_FILL_LAST 18u /* here known conversations go the way of others, too */
+#define REC_FILL_FULL 19u
 
-/* Packets in a window that a key may have and is not heavy: 8,192 (60,000 a second), then a quarter of it each time. */
+REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
+{
+	const __u32 last = ring_size / 16 * REC_FILL_NEW;
+
+	if (used >= ring_size)
+		return REC_FILL_FULL;
+	return used < last ? (__u32)used / (ring_size / 16) : REC_FILL_NEW + ((__u32)used - last) / (ring_size / 64);
+}
+
+/* Packets in a window that an address may have and is not heavy: 8,192 (60,000 a second), then a quarter of it each time, down to 8. */
 REC_INLINE __u32 rec_flood_limit(__u32 fill)
 {
-	return fill < REC_FILL_COUNT ? ~0u : 8192u >> 2 * (fill - REC_FILL_COUNT);
+	return fill < REC_FILL_COUNT ? ~0u : 8192u >> 2 * ((fill < REC_FILL_NEW ? fill : REC_FILL_NEW) - REC_FILL_COUNT);
+}
+
+/* The same of a conversation: down to 2. */
+REC_INLINE __u32 rec_flow_limit(__u32 fill)
+{
+	return fill <= REC_FILL_NEW ? rec_flood_limit(fill) : fill == REC_FILL_NEW + 1 ? 4 : 2;
 }
 
 /*
@@ -167,17 +182,17 @@ REC_INLINE __u32 rec_flood_why(__u32 fill, __u32 flow, __u32 source, __u32 dest)
 {
 	__u32 limit = rec_flood_limit(fill);
 
-	if (fill >= 16)
+	if (fill >= REC_FILL_FULL)
 		return REC_WHY_FULL;
-	if ((flow & REC_COUNT_MOST) > limit)
+	if ((flow & REC_COUNT_MOST) > rec_flow_limit(fill))
 		return REC_WHY_FLOW;
-	if (flow & REC_EARLIER)
+	if (flow & REC_EARLIER && fill < REC_FILL_LAST)
 		return 0;
 	if (dest > limit)
 		return REC_WHY_DEST;
 	if (source > limit)
 		return REC_WHY_SOURCE;
-	return fill >= REC_FILL_NEW ? REC_WHY_NEW : 0;
+	return fill >= REC_FILL_NEW && !(flow & REC_EARLIER) ? REC_WHY_NEW : 0;
 }
 
 /* ---- the key ----------------------------------------------------------------------------------------------------- */
@@ -186,7 +201,17 @@ REC_INLINE __u32 rec_flood_why(__u32 fill, __u32 flow, __u32 source, __u32 dest)
 struct rec_flood_id {
 	struct rec_flood_key key;
 	__u64 source, dest, all;
+	__u32 flow; /* the hash of its conversation: rec_head.hash */
+	__u16 marks;
+	__u8 flags; /* of TCP */
+	__u8 reserved;
+	struct rec_flood_key cut; /* rec_flood_stranger's */
 };
+
+REC_INLINE void rec_flood_hashes(struct rec_flood_id *id, __u64 seed)
+{
+	id->all = rec_mix(id->source + (id->dest ^ id->dest >> 29) * 0x9e3779b97f4a7c15ull + ((const __u64 *)&id->key)[4], seed);
+}
 
 /* From the parsed slot, of whose bytes `cap` are the packet's. */
 REC_INLINE void rec_flood_key(struct rec_flood_id *id, const struct rec_slot *s, __u32 cap, __u32 seed32)
@@ -225,36 +250,37 @@ REC_INLINE void rec_flood_key(struct rec_flood_id *id, const struct rec_slot *s,
 		if (k->proto != REC_IP_ICMP && k->proto != REC_IP_ICMP6)
 			k->dport = rec_ld16(p + 2);
 	}
-	id->source = rec_mix(rec_mix(word[0], seed) + word[1], seed);
-	id->dest = rec_mix(rec_mix(word[2], seed) + word[3], seed);
-	id->all = rec_mix(id->source + (id->dest ^ id->dest >> 29) * 0x9e3779b97f4a7c15ull + word[4], seed);
+	id->source = rec_mix(word[0], seed);
+	id->dest = rec_mix(word[2], seed);
+	if (k->shape == 6) {
+		id->source = rec_mix(id->source + word[1], seed);
+		id->dest = rec_mix(id->dest + word[3], seed);
+	}
+	rec_flood_hashes(id, seed);
+	id->flow = s->head.hash;
+	id->marks = s->head.marks;
+	id->flags = k->proto == REC_IP_TCP && l4 && l4 + 14 <= cap ? *(rec_at(s, l4) + 13) : 0;
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
-/* The packet into an entry that is its own. */
-REC_INLINE void rec_flood_add(struct rec_flood *e, const struct rec_slot *s, __u32 cap, __u32 wire, __u64 now,
-			      __u32 why)
+/* The packet into an entry that is its own. why 0: as those like it. */
+REC_INLINE void rec_flood_add(struct rec_flood *e, const struct rec_flood_id *id, __u32 wire, __u64 now, __u32 why)
 {
-	const __u32 l4 = s->head.off[REC_L4];
-	__u8 flags = 0;
-
-	if (s->head.proto == REC_IP_TCP && l4 && l4 + 14 <= cap)
-		flags = *(rec_at(s, l4) + 13);
 	if (!e->packets) {
 		e->first = now;
 		e->len_min = wire;
-		e->flags_all = flags;
+		e->flags_all = id->flags;
 	}
 	e->packets++;
 	e->bytes += wire;
 	e->last = now;
 	e->len_min = wire < e->len_min ? wire : e->len_min;
 	e->len_max = wire > e->len_max ? wire : e->len_max;
-	e->flags_any |= flags;
-	e->flags_all &= flags;
-	e->why |= why ? (__u8)(1u << why) : 0; /* 0: as those like it */
-	e->marks |= s->head.marks;
+	e->flags_any |= id->flags;
+	e->flags_all &= id->flags;
+	e->why |= why ? (__u8)(1u << why) : 0;
+	e->marks |= id->marks;
 }
 
 REC_INLINE void rec_flood_new(struct rec_flood *e, const struct rec_flood_key *key, __u32 epoch)
@@ -268,11 +294,18 @@ REC_INLINE void rec_flood_new(struct rec_flood *e, const struct rec_flood_key *k
 	e->epoch = epoch;
 }
 
-/* Those like the packet need not be looked at in full for a while. */
+/* Those like the packet need not be looked at in full for a while; the longer, the more often it was said in this window. */
 REC_INLINE void rec_flood_decide(struct rec_flood *e, __u64 now, __u32 fill)
 {
-	e->window = REC_WINDOW_NO(now);
+	const __u16 window = REC_WINDOW_NO(now);
+
+	if (e->window != window)
+		e->step = 0;
+	else if (e->step < 4)
+		e->step++;
+	e->window = window;
 	e->fill = (__u8)fill;
+	e->since = 0;
 }
 
 REC_INLINE int rec_flood_same(const struct rec_flood_key *a, const struct rec_flood_key *b)
@@ -324,14 +357,14 @@ REC_INLINE void rec_flood_prefix(struct rec_flood_key *key, __u32 why)
 	 */
 	net[0] &= key->shape == 4 ? 0xffull : key->shape == 6 ? 0xf0ffull : 0xffffffull;
 	net[1] = 0;
-	key->sport = key->dport = 0;
-	key->shape |= why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST;
+	/* No ports; the shape. As one word: who reads it as one behind stores of its parts waits for them. */
+	word[4] = (word[4] & ~0xffffffffull) | (__u64)(why == REC_WHY_SOURCE ? REC_SHAPE_SOURCE : REC_SHAPE_DEST) << 40;
 }
 
 /* Of a key that rec_flood_prefix has cut: of the whole end's hash, which knows the seed, the network and the protocol. */
-REC_INLINE __u64 rec_flood_hash(const struct rec_flood_id *id, __u32 why)
+REC_INLINE __u64 rec_flood_hash(const struct rec_flood_id *id, const struct rec_flood_key *cut, __u32 why)
 {
-	const __u64 *word = (const __u64 *)&id->key;
+	const __u64 *word = (const __u64 *)cut;
 	const int source = why == REC_WHY_SOURCE;
 	__u64 net = (source ? word[2] : word[0]) + (word[4] << 32);
 
@@ -375,11 +408,11 @@ REC_INLINE int rec_flood_crowded(__u8 *table, __u32 sets, __u32 hash, __u32 epoc
  * Counts the packet in the epoch's table, which is at `table` and of a ring of that size, at the first level that has
  * room. Returns the term of the balance.
  */
-REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct rec_flood_id *id, const struct rec_slot *s,
-					 __u32 cap, __u64 now, __u32 epoch, __u32 fill, __u32 why)
+REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct rec_flood_id *id, __u32 wire, __u64 now,
+					 __u32 epoch, __u32 fill, __u32 why)
 {
 	const __u32 flows = REC_FLOW_SETS(ring_size), prefixes = REC_PREFIX_SETS(ring_size);
-	const __u32 wire = s->head.wire_len, tag = (__u32)(id->all >> 32);
+	const __u32 tag = (__u32)(id->all >> 32);
 	struct rec_flood *e;
 	__u32 at;
 
@@ -387,12 +420,12 @@ REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct re
 	if (!e)
 		e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 1);
 	if (e) {
-		rec_flood_add(e, s, cap, wire, now, why);
+		rec_flood_add(e, id, wire, now, why);
 		rec_flood_decide(e, now, fill);
 		return REC_SUMMARISED_FLOW;
 	}
 	rec_flood_prefix(&id->key, why);
-	id->all = rec_flood_hash(id, why);
+	id->all = rec_flood_hash(id, &id->key, why);
 	table += REC_SETS_LEN(flows);
 	e = rec_flood_in(table, prefixes, (__u32)id->all, (__u32)(id->all >> 32), &id->key, epoch, 1);
 	if (!e) {
@@ -403,137 +436,185 @@ REC_INLINE enum rec_term rec_flood_count(__u8 *table, __u32 ring_size, struct re
 		e = (struct rec_flood *)table + (at & (REC_PROTOCOLS - 1));
 		if (e->epoch != epoch || !e->packets)
 			rec_flood_new(e, &id->key, epoch);
-	} else if (why != REC_WHY_SOURCE && why != REC_WHY_FLOW) {
-		rec_flood_decide(e, now, fill); /* what goes for this stranger goes for the next one from there */
+	} else if (why != REC_WHY_FLOW) {
+		rec_flood_decide(e, now, fill); /* what goes for this stranger goes for the next one of these networks */
 	}
-	rec_flood_add(e, s, cap, wire, now, why);
+	rec_flood_add(e, id, wire, now, why);
 	return REC_SUMMARISED_PREFIX;
 }
 
 /* ---- at a glance ------------------------------------------------------------------------------------------------- */
 
 /*
- * The usual frame, without the parser: Ethernet, IP without options, TCP, UDP, an echo or a later fragment, whole and sound.
- * Fills the head's off, proto, hash, wire_len and marks as rec_parse would and returns 1; 0 for any other frame.
+ * The usual frame, without the parser and without a copy: Ethernet, IP without options, TCP, UDP, an echo or a later fragment, whole
+ * and sound. Fills `id` as rec_flood_key does behind rec_parse and returns 1; 0 for any other frame. `p` to `end`: what can be
+ * looked at, of `here` bytes that are the packet.
  */
-REC_INLINE int rec_glance(struct rec_slot *s, __u32 avail, __u32 wire, __u32 seed32)
+REC_INLINE int rec_glance(struct rec_flood_id *id, const __u8 *p, const __u8 *end, __u32 here, __u32 seed32)
 {
-	__u64 flow, seed = seed32 * 0xd6e8feb86659fd93ull;
-	const __u8 *p = s->bytes + 14, *q;
-	const __u32 etype = rec_ld16(s->bytes + 12);
-	__u32 proto, len, l4, need, icmp;
+	__u64 *word = (__u64 *)&id->key, flow, seed = seed32 * 0xd6e8feb86659fd93ull;
+	__u32 etype, proto, len, need, icmp, ports;
+	const __u8 *q;
 
+	if (p + 54 > end)
+		return 0;
+	etype = rec_ld16(p + 12);
 	if (etype == REC_BE16(REC_ETH_IPV4)) {
-		l4 = 34;
-		len = REC_BE16(rec_ld16(p + 2));
-		if (avail < 54 || p[0] != 0x45 || len < 20 || len + 14 > wire)
+		len = REC_BE16(rec_ld16(p + 16));
+		if (p[14] != 0x45 || len < 20 || len + 14 > here)
 			return 0;
 		len -= 20;
-		proto = p[9];
+		proto = p[23];
+		word[0] = rec_ld32(p + 26);
+		word[1] = 0;
+		word[2] = rec_ld32(p + 30);
+		word[3] = 0;
+		word[4] = (__u64)(proto | 4 << 8) << 32;
+		id->source = rec_mix(word[0], seed);
+		id->dest = rec_mix(word[2], seed);
 		icmp = REC_IP_ICMP;
-		flow = rec_mix(rec_ld32(p + 12), seed) + rec_mix(rec_ld32(p + 16), seed);
-		if (rec_ld16(p + 6) & REC_BE16(0x1fff)) {
-			l4 = 0;
+		if (rec_ld16(p + 20) & REC_BE16(0x1fff)) {
+			id->marks = REC_MARK_FRAGMENT;
+			id->flags = 0;
+			flow = id->source + id->dest;
 			goto sound;
 		}
-		q = s->bytes + 34;
+		q = p + 34;
 	} else if (etype == REC_BE16(REC_ETH_IPV6)) {
-		l4 = 54;
-		len = REC_BE16(rec_ld16(p + 4));
-		if (avail < 74 || p[0] >> 4 != 6 || len + 54 > wire)
+		if (p + 74 > end)
 			return 0;
-		proto = p[6];
+		len = REC_BE16(rec_ld16(p + 18));
+		if (p[14] >> 4 != 6 || len + 54 > here)
+			return 0;
+		proto = p[20];
+		word[0] = rec_ld64(p + 22);
+		word[1] = rec_ld64(p + 30);
+		word[2] = rec_ld64(p + 38);
+		word[3] = rec_ld64(p + 46);
+		word[4] = (__u64)(proto | 6 << 8) << 32;
+		id->source = rec_mix(rec_mix(word[0], seed) + word[1], seed);
+		id->dest = rec_mix(rec_mix(word[2], seed) + word[3], seed);
 		icmp = REC_IP_ICMP6;
-		flow = rec_mix6(p + 8, seed) + rec_mix6(p + 24, seed);
-		q = s->bytes + 54;
+		q = p + 54;
 	} else {
 		return 0;
 	}
+	id->marks = 0;
+	id->flags = 0;
+	flow = id->source + id->dest;
+	ports = rec_ld32(q);
 	if (proto == REC_IP_TCP) {
 		need = (q[12] >> 4) * 4u;
 		if (need < 20)
 			return 0;
-		flow += rec_ports(rec_ld16(q), rec_ld16(q + 2));
+		id->flags = q[13];
+		flow += rec_ports(ports & 0xffff, ports >> 16);
 	} else if (proto == REC_IP_UDP) {
 		need = 8;
-		if (rec_ld16(q + 2) == REC_BE16(REC_PORT_VXLAN) || rec_ld16(q + 2) == REC_BE16(REC_PORT_GENEVE) ||
+		if (ports >> 16 == REC_BE16(REC_PORT_VXLAN) || ports >> 16 == REC_BE16(REC_PORT_GENEVE) ||
 		    REC_BE16(rec_ld16(q + 4)) < 8)
 			return 0;
-		flow += rec_ports(rec_ld16(q), rec_ld16(q + 2));
+		flow += rec_ports(ports & 0xffff, ports >> 16);
 	} else if (proto == icmp) {
 		need = 8;
 		if (icmp == REC_IP_ICMP ? q[0] & ~8u : (q[0] & ~1u) != 128)
 			return 0; /* not an echo or its answer */
+		ports &= 0xffff;
 	} else {
 		return 0;
 	}
-	if (need > len || l4 + need > avail)
+	if (need > len)
 		return 0;
+	word[4] |= ports;
 sound:
 	if (!flow)
 		return 0;
-	s->head.off[REC_L3] = 14;
-	s->head.off[REC_L4] = (__u8)l4;
-	s->head.off[REC_INNER_L3] = s->head.off[REC_INNER_L4] = 0;
-	s->head.proto = (__u8)proto;
-	s->head.marks = l4 ? 0 : REC_MARK_FRAGMENT;
-	s->head.wire_len = wire;
-	s->head.hash = rec_flow_hash(flow, proto);
+	id->flow = rec_flow_hash(flow, proto);
+	rec_flood_hashes(id, seed);
 	return 1;
 }
 
-/* One in so many is looked at in full nevertheless, and weighs for all of them. */
-#define REC_SAMPLE 16u
+/* What rec_flood_like returns when it is this one's turn to be looked at in full: whom it stands for, and for how many. */
+#define REC_LIKE(who, packets) (-(int)((who) | (packets) << 2))
+#define REC_LIKE_WHO(like) ((like) & 3u)
+#define REC_LIKE_PACKETS(like) ((like) >> 2)
+#define REC_LIKE_FLOW 1u   /* its conversation */
+#define REC_LIKE_DEST 2u   /* strangers to its destination */
+#define REC_LIKE_SOURCE 3u /* strangers from its source */
 
-/* What rec_flood_like returns when it is this one's turn: of a conversation, of strangers to a heavy destination. */
-#define REC_LIKE_FLOW (-1)
-#define REC_LIKE_DEST (-2)
-
-REC_INLINE int rec_flood_holds(const struct rec_flood *e, __u32 window, __u32 fill)
+/*
+ * The packet goes the way that others like it have gone in this window, at this fill or a lower one: counted, 0 is returned. One in
+ * 16, and of many one in 256, is looked at in full nevertheless, and weighs for all of them.
+ */
+REC_INLINE int rec_flood_follow(struct rec_flood *e, const struct rec_flood_id *id, __u32 wire, __u64 now, __u32 fill, __u32 who)
 {
-	return e->fill && e->window == (window & 0xffff) && e->fill <= fill;
+	__u32 since = e->since + 1u;
+
+	if (!e->fill || e->window != REC_WINDOW_NO(now) || e->fill > fill || since >= 16u << (e->step & 7)) {
+		e->since = 0;
+		return REC_LIKE(who, since);
+	}
+	e->since = (__u16)since;
+	rec_flood_add(e, id, wire, now, 0);
+	return 0;
+}
+
+/* As others of these networks: of the whole end that `why` says. */
+REC_INLINE int rec_flood_stranger(__u8 *table, __u32 ring_size, struct rec_flood_id *id, __u32 wire, __u64 now, __u32 epoch,
+				  __u32 fill, __u32 why)
+{
+	const __u32 flows = REC_FLOW_SETS(ring_size), prefixes = REC_PREFIX_SETS(ring_size);
+	struct rec_flood *e;
+	__u64 hash;
+	int like;
+
+	id->cut = id->key;
+	rec_flood_prefix(&id->cut, why);
+	hash = rec_flood_hash(id, &id->cut, why);
+	e = rec_flood_in(table + REC_SETS_LEN(flows), prefixes, (__u32)hash, (__u32)(hash >> 32), &id->cut, epoch, 0);
+	if (!e || !e->fill)
+		return 0;
+	like = rec_flood_follow(e, id, wire, now, fill, why == REC_WHY_SOURCE ? REC_LIKE_SOURCE : REC_LIKE_DEST);
+	return like ? like : REC_SUMMARISED_PREFIX;
 }
 
 /*
  * Counts the packet as those like it have been in this window, at this fill or a lower one: as its conversation was, or, a
- * stranger (`set` of `known` does not have it), as others from its network to its destination. Returns the term of the balance, or
- * what is not positive: it is to be looked at in full.
+ * stranger (`set` of `known` does not have it), as others from its network to its destination, or from its source. Returns the term of
+ * the balance, or what is not positive: it is to be looked at in full.
+ *
+ * Most packets of a flood of random sources end at the second look: only where both sets of some conversation were full are
+ * there entries of networks, and then it is no loss that one of few in the second set has some of its packets there too.
  */
-REC_INLINE int rec_flood_like(__u8 *table, __u32 ring_size, struct rec_flood_id *id, const struct rec_slot *s, __u32 cap,
-			      __u64 now, __u32 epoch, __u32 fill, const __u64 *set)
+REC_INLINE int rec_flood_like(__u8 *table, __u32 ring_size, struct rec_flood_id *id, __u32 wire, __u64 now, __u32 epoch,
+			      __u32 fill, const __u64 *set)
 {
-	const __u32 flows = REC_FLOW_SETS(ring_size), prefixes = REC_PREFIX_SETS(ring_size);
-	const __u32 tag = (__u32)(id->all >> 32), window = REC_WINDOW_NO(now);
+	const __u32 flows = REC_FLOW_SETS(ring_size), tag = (__u32)(id->all >> 32);
 	struct rec_flood *e;
+	int like;
 
 	e = rec_flood_in(table, flows, (__u32)id->all, tag, &id->key, epoch, 0);
-	if (!e)
-		e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 0);
-	if (e) {
-		if (!rec_flood_holds(e, window, fill))
-			return 0;
-		if (e->packets % REC_SAMPLE == 0)
-			return REC_LIKE_FLOW;
-		rec_flood_add(e, s, cap, s->head.wire_len, now, 0);
-		return REC_SUMMARISED_FLOW;
-	}
-	if (!rec_flood_crowded(table, flows, (__u32)id->all, epoch) ||
-	    !rec_flood_crowded(table, flows, REC_SECOND_SET(id), epoch))
+	if (e)
+		goto found;
+	if (!rec_flood_crowded(table, flows, (__u32)id->all, epoch))
 		return 0;
 	REC_UNROLL
 	for (__u32 i = 0; i < 4; i++)
-		if (REC_ENTRY_TAG(set[i]) == s->head.hash)
-			return 0;
-	rec_flood_prefix(&id->key, REC_WHY_DEST);
-	id->all = rec_flood_hash(id, REC_WHY_DEST);
-	table += REC_SETS_LEN(flows);
-	e = rec_flood_in(table, prefixes, (__u32)id->all, (__u32)(id->all >> 32), &id->key, epoch, 0);
-	if (!e || !rec_flood_holds(e, window, fill))
+		if (REC_ENTRY_TAG(set[i]) == id->flow)
+			goto second;
+	like = rec_flood_stranger(table, ring_size, id, wire, now, epoch, fill, REC_WHY_DEST);
+	if (like)
+		return like;
+	like = rec_flood_stranger(table, ring_size, id, wire, now, epoch, fill, REC_WHY_SOURCE);
+	if (like)
+		return like;
+second:
+	e = rec_flood_in(table, flows, REC_SECOND_SET(id), tag, &id->key, epoch, 0);
+	if (!e)
 		return 0;
-	if (e->packets % REC_SAMPLE == 0)
-		return REC_LIKE_DEST;
-	rec_flood_add(e, s, cap, s->head.wire_len, now, 0);
-	return REC_SUMMARISED_PREFIX;
+found:
+	like = rec_flood_follow(e, id, wire, now, fill, REC_LIKE_FLOW);
+	return like ? like : REC_SUMMARISED_FLOW;
 }
 
 #endif

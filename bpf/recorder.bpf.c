@@ -8,9 +8,11 @@
  *
  * The way of a packet:
  *
- *   own second  -> taken with XCHG; who finds it taken counts itself in `contended` and leaves
+ *   own second  -> taken; who finds it taken counts itself in `contended` and leaves
  *   clock       -> a new second opens a new slot
  *   SEEN
+ *   blocked?    -> dropped, and counted by its entry, in any case; the rest of its way is that of the others, but that what is not
+ *                  stored counts as BLOCKED, whatever the reason: from five eighths on, when it is rejected, when only counts are kept
  *   room?       -> 288 bytes in the ring; if not, it is looked at in the ring's control page, or not at all
  *   copy        -> up to 128 bytes straight from the packet; up to 256 when the filter may look at more, or the parser ran out
  *   filter?     -> FILTERED_EXPR, whether or not there is room; what is rejected is not parsed, except on a tap
@@ -31,6 +33,7 @@
 #include "compat.h"
 #include "parse.h"
 #include "flood.h"
+#include "block.h"
 
 const volatile struct rec_settings settings = { .cpus = 1, .ring_size = REC_RING_MIN };
 
@@ -344,6 +347,32 @@ static __always_inline int is_own(const struct rec_slot *slot, __u32 cap)
 	return bpf_map_lookup_elem(&own, &key) != 0;
 }
 
+/* ---- the block list ------------------------------------------------------------------------------------------------- */
+
+#define BLOCK_ASK (-1) /* not at once: the parser says where the addresses are */
+
+/* 1: the packet is to be dropped, and has been counted; 0: it is not; BLOCK_ASK. Straight from the packet. */
+static __always_inline int block_at_once(const struct packet *pk, enum kind kind, __u32 wire)
+{
+	struct rec_block_ends ends;
+	const __u8 *p, *end;
+	__u32 etype;
+
+	if (kind == KIND_IMPORT || !unlikely(block_any()))
+		return 0;
+	packet_ends(pk, kind, &p, &end);
+	if (p + 34 > end)
+		return BLOCK_ASK;
+	etype = *(const __u16 *)(p + 12);
+	if (etype == REC_BE16(REC_ETH_IPV4) && p[14] >> 4 == 4)
+		block_ends4(&ends, p + 14);
+	else if (etype == REC_BE16(REC_ETH_IPV6) && p[14] >> 4 == 6 && p + 54 <= end)
+		block_ends6(&ends, p + 14);
+	else
+		return etype == REC_BE16(REC_ETH_ARP) ? 0 : BLOCK_ASK;
+	return rec_block(&ends, wire);
+}
+
 /* ---- the capture filter ------------------------------------------------------------------------------------------ */
 
 /*
@@ -424,45 +453,46 @@ static __always_inline __u8 *ring_of(__u32 cpu)
 }
 
 /*
- * The ring is more than five eighths full, and others like this packet have been counted: as rec_flood_like says. Of the slot only the
- * bytes and wire_len are there.
+ * The ring is more than five eighths full, and others like this packet may have been counted: as rec_flood_like says. Looks at the packet where
+ * it is: nothing is copied.
  */
-__noinline int rec_like(struct rec_slot *slot, __u64 now, __u32 cpu_avail, __u32 fill, __u32 epoch)
+static __always_inline int like_those(const struct packet *pk, enum kind kind, struct rec_ring *ring, __u64 now, __u32 fill,
+				      __u32 epoch)
 {
-	const __u32 size = settings.ring_size, avail = cpu_avail & 0x1ff;
-	__u32 zero = 0, cpu = cpu_avail >> 16;
-	struct rec_flood_id *id;
-	struct rec_policy *p;
-	__u8 *map, *set;
+	const __u32 size = settings.ring_size;
+	struct rec_flood_id *id = (void *)ring + SCRATCH_ID; /* the stack has no room for it */
+	const __u8 *p, *end;
+	struct rec_policy *policies;
+	__u8 *table, *set;
+	__u32 zero = 0;
 
-	if (!slot)
+	packet_ends(pk, kind, &p, &end);
+	if (!rec_glance(id, p, end, pk->bytes, settings.hash_seed))
 		return 0;
-	map = ring_of(cpu);
-	p = bpf_map_lookup_elem(&policy, &zero);
+	policies = bpf_map_lookup_elem(&policy, &zero);
 	set = bpf_map_lookup_elem(&known, &zero);
-	if (!map || !p || !set || !rec_glance(slot, avail, slot->head.wire_len, settings.hash_seed))
+	if (!policies || !set)
 		return 0;
-	id = (void *)(map + SCRATCH_ID);
-	rec_flood_key(id, slot, avail, settings.hash_seed);
-	if (relaxed(p->own_flows) && id->key.proto == REC_IP_TCP && is_own_port(p, id->key.sport, id->key.dport))
+	if (id->key.proto == REC_IP_TCP && relaxed(policies->own_flows) && is_own_port(policies, id->key.sport, id->key.dport))
 		return 0;
-	set += 32 * (slot->head.hash & (REC_KNOWN_SETS(size) - 1));
-	map += REC_FLOOD_AT(size) + 2 * REC_HEAVY_LEN(size);
+	set += 32 * (id->flow & (REC_KNOWN_SETS(size) - 1));
+	table = (__u8 *)ring + REC_FLOOD_AT(size) + 2 * REC_HEAVY_LEN(size);
 	if (epoch & 1)
-		map += REC_TABLE_LEN(size);
-	return rec_flood_like(map, size, id, slot, avail, now, epoch, fill, (__u64 *)set);
+		table += REC_TABLE_LEN(size);
+	return rec_flood_like(table, size, id, packet_wire(pk, kind), now, epoch, fill, (__u64 *)set);
 }
 
 /* The arguments that rec_pressure has no place for, in `how`. */
-#define HOW(fill, flow, like) ((fill) << 16 | (flow) | (__u32)((like) & 3) << 24)
+#define HOW(fill, flow, like) ((__u64)(like) << 32 | (fill) << 16 | (flow))
 
 /*
  * The ring is more than half full: the packet in the slot is counted (the term is returned), or 0: it is stored. cpu_cap: CPU << 16 |
- * header bytes; how: sixteenths << 16 | what rec_known said | what rec_like said << 24. Global, so that the verifier walks it once.
+ * header bytes; how: fill << 16 | what rec_known said | what like_those said << 32. Global, so that the verifier walks it once.
  */
-__noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u32 how, __u32 epoch)
+__noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u64 how, __u32 epoch)
 {
-	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size), fill = how >> 16 & 31, like = how >> 24;
+	const __u32 size = settings.ring_size, heavy = REC_HEAVY_SETS(size), fill = how >> 16 & 31, like = how >> 32;
+	const __u32 who = REC_LIKE_WHO(like), packets = REC_LIKE_PACKETS(like);
 	__u32 cpu = cpu_cap >> 16, cap = cpu_cap & 0x1ff, why, source, dest, at;
 	struct rec_flood_id *id; /* the stack of 512 bytes has no room for it */
 	__u8 *map, *table;
@@ -477,24 +507,24 @@ __noinline int rec_pressure(struct rec_slot *slot, __u64 now, __u32 cpu_cap, __u
 	rec_flood_key(id, slot, cap, settings.hash_seed);
 	at = 32 * ((__u32)id->source & (heavy - 1));
 	source = rec_heavy((__u64 *)(map + at), (__u32)(id->source >> 32), REC_WINDOW_NO(now),
-			   like == (REC_LIKE_FLOW & 3) ? REC_SAMPLE : 1);
+			   who == REC_LIKE_FLOW || who == REC_LIKE_SOURCE ? packets : 1);
 	at = 32 * ((__u32)id->dest & (heavy - 1));
 	dest = rec_heavy((__u64 *)(map + 32 * heavy + at), (__u32)(id->dest >> 32), REC_WINDOW_NO(now),
-			 like ? REC_SAMPLE : 1);
+			 who == REC_LIKE_FLOW || who == REC_LIKE_DEST ? packets : 1);
 	why = rec_flood_why(fill, how & 0xffff, source, dest);
 	if (!why)
 		return 0;
 	table = map + 64 * heavy;
 	if (epoch & 1)
 		table += REC_TABLE_LEN(size);
-	return rec_flood_count(table, size, id, slot, cap, now, epoch, fill, why);
+	return rec_flood_count(table, size, id, slot->head.wire_len, now, epoch, fill, why);
 }
 
 /* ---- one packet -------------------------------------------------------------------------------------------------- */
 
 /* Makes the record, or says why not: the term of the balance that the packet belongs to. */
 static __always_inline enum rec_term take(const struct packet *pk, enum kind kind, __u32 cpu, struct rec_seconds *s,
-					  __u64 now, int stale)
+					  __u64 now, int stale, int *blocked)
 {
 	const int floods_on = settings.floods == REC_FLOODS_COUNTED && kind != KIND_IMPORT;
 	const int count_all = settings.floods == REC_FLOODS_ALL && kind != KIND_IMPORT;
@@ -517,7 +547,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	/* Unsigned: a consumer index beyond the head, by mistake or malice, only means "full". */
 	head = ring->head;
 	off = REC_RING_PAGE + ((__u32)head & (size - 8));
-	if (unlikely(head - ring->tail_seen > (floods_on ? size / 16 * REC_FILL_WATCH : size - REC_RECORD_MAX))) {
+	if (unlikely(head - ring->tail_seen > (floods_on || *blocked ? size / 16 * REC_FILL_WATCH : size - REC_RECORD_MAX))) {
 		if (!stale) { /* like the clock: at most 64 packets old */
 			__u32 index = REC_DESK_TAIL(settings.side, settings.cpus, cpu);
 			union rec_desk *d = bpf_map_lookup_elem(&desk, &index);
@@ -527,14 +557,19 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 			ring->tail_seen = relaxed(d->ring.tail);
 		}
 		full = head - ring->tail_seen > size - REC_RECORD_MAX;
-		fill = full ? 16 : rec_flood_fill(head - ring->tail_seen, size);
+		fill = full ? REC_FILL_FULL : rec_flood_fill(head - ring->tail_seen, size);
 		if (full) {
 			struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
 
-			if (!p || (!floods_on && !settings.filtered && !relaxed(p->own_flows)))
+			if (!p || (!floods_on && !settings.filtered && !relaxed(p->own_flows) && *blocked != BLOCK_ASK))
 				return REC_LOST_RING_FULL;
-			off = SCRATCH; /* lost, rejected, or our own? it must be looked at to know */
+			off = SCRATCH; /* lost, rejected, blocked, or our own? it must be looked at to know */
 		}
+	}
+	if (unlikely(*blocked > 0 && (count_all || fill >= REC_FILL_COUNT))) {
+		if (!stale)
+			keep_clock(s, now);
+		return REC_BLOCKED;
 	}
 	if (count_all) {
 		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
@@ -544,11 +579,16 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 			return REC_LOST_NO_RING;
 		if (!stale)
 			keep_clock(s, now);
-		if (!settings.filtered && protocol != NOT_AT_ONCE && !(relaxed(p->own_flows) && (protocol & 255) == REC_IP_TCP))
+		if (!settings.filtered && !*blocked && protocol != NOT_AT_ONCE && !(relaxed(p->own_flows) && (protocol & 255) == REC_IP_TCP))
 			return tally(ring, protocol, wire, now, (__u32)s->epoch);
 		off = SCRATCH;
 	}
 	slot = (void *)ring + off;
+	if (floods_on && !settings.filtered && fill >= REC_FILL_COUNT && !*blocked) {
+		like = like_those(pk, kind, ring, now, fill, (__u32)s->epoch);
+		if (like > 0)
+			goto liked;
+	}
 
 	avail = copy_direct(slot->bytes + pk->shift, pk, kind);
 	if (avail && pk->shift) {
@@ -564,20 +604,20 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		}
 		rejected = !rec_filter(slot, avail, wire);
 		/* A tap consumes what it sees, but not our own: then that must be known of what is rejected, too. */
-		if (rejected && !settings.tap)
+		if (rejected && !settings.tap && *blocked != BLOCK_ASK)
 			return REC_FILTERED_EXPR;
 	}
-	if (unlikely(!avail))
-		goto load;
-	if (floods_on && unlikely(fill >= REC_FILL_COUNT && !rejected)) {
-		slot->head.wire_len = wire;
-		like = rec_like(slot, now, cpu << 16 | avail, fill, (__u32)s->epoch);
+	if (floods_on && settings.filtered && fill >= REC_FILL_COUNT && !rejected && !*blocked) {
+		like = like_those(pk, kind, ring, now, fill, (__u32)s->epoch);
 		if (like > 0) {
+		liked:
 			if (!stale)
 				keep_clock(s, now);
 			return like == REC_SUMMARISED_FLOW ? REC_SUMMARISED_FLOW : REC_SUMMARISED_PREFIX;
 		}
 	}
+	if (unlikely(!avail))
+		goto load;
 	want = rec_parse(slot, avail, wire, settings.hash_seed);
 	if (unlikely(rec_short(want, avail, here))) {
 	load:
@@ -589,13 +629,17 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	}
 	cap = rec_trim(slot, want, avail);
 
+	if (unlikely(*blocked == BLOCK_ASK))
+		*blocked = block_parsed(slot, cap, wire);
+	if (unlikely(*blocked && (count_all || fill >= REC_FILL_COUNT)))
+		return REC_BLOCKED;
 	if (is_own(slot, cap))
 		return REC_FILTERED_OWN;
 	if (rejected)
 		return REC_FILTERED_EXPR;
 	if (count_all)
 		return tally(ring, protocol_parsed(slot), wire, now, (__u32)s->epoch);
-	if (floods_on) {
+	if (floods_on && !*blocked) {
 		const int fills = fill >= REC_FILL_WATCH;
 		__u32 tag = slot->head.hash, window = REC_WINDOW_NO(now);
 		__u8 *table = bpf_map_lookup_elem(&known, &zero);
@@ -603,9 +647,9 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		if (!table)
 			return REC_LOST_NO_RING;
 		table += 32 * (tag & (REC_KNOWN_SETS(size) - 1));
-		entry = rec_known((__u64 *)table, tag, window, like == REC_LIKE_FLOW ? REC_SAMPLE : fills, &flow);
+		entry = rec_known((__u64 *)table, tag, window, REC_LIKE_WHO(-like) == REC_LIKE_FLOW ? REC_LIKE_PACKETS(-like) : fills, &flow);
 		if (unlikely(fills)) {
-			n = rec_pressure(slot, now, cpu << 16 | cap, HOW(fill, flow, like), (__u32)s->epoch);
+			n = rec_pressure(slot, now, cpu << 16 | cap, HOW(fill, flow, (__u32)-like), (__u32)s->epoch);
 			if (n)
 				return n == REC_SUMMARISED_FLOW ? REC_SUMMARISED_FLOW : REC_SUMMARISED_PREFIX;
 		}
@@ -624,6 +668,8 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	slot->head.time = kind == KIND_IMPORT ? pk->time : now;
 	if (pk->shift)
 		slot->head.marks |= REC_MARK_VLAN_HW;
+	if (unlikely(*blocked))
+		slot->head.marks |= REC_MARK_BLOCKED;
 	if (kind == KIND_TC) {
 		__u32 gso = pk->skb->gso_size;
 
@@ -665,28 +711,42 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	struct rec_seconds *s;
 	struct rec_count *count;
 	enum rec_term term;
-	int stale;
-	__u64 now;
+	int stale, blocked;
+	__u64 now, taken;
 
 	s = bpf_map_lookup_elem(&seconds, &index);
 	if (!s)
 		return pass;
-	if (unlikely(xchg(&s->busy, 1))) {
+	blocked = block_at_once(pk, kind, wire);
+	/*
+	 * Who only interrupts us has given the flag back before we go on, wherever that was: a load and a store do. XCHG costs as
+	 * much as all else that is done for a counted packet before it is looked at.
+	 */
+	taken = settings.in_turns ? xchg(&s->busy, 1) : relaxed(s->busy);
+	if (unlikely(taken)) {
 		__sync_fetch_and_add(&s->contended.packets, 1);
 		__sync_fetch_and_add(&s->contended.bytes, wire);
-		return verdict;
+		return blocked > 0 ? consume : verdict;
 	}
+	relaxed(s->busy) = 1;
+	barrier();
 	now = now_or_just_before(s, &stale);
 	if (unlikely(now >= s->until))
 		roll(s, now);
 
-	term = take(pk, kind, cpu, s, now, stale); /* it may open another second */
+	term = take(pk, kind, cpu, s, now, stale, &blocked); /* it may open another second */
+	if (unlikely(blocked > 0 && term != REC_PUBLISHED))
+		term = REC_BLOCKED;
 	count = s->slot[s->newest & (REC_SECONDS - 1)].total;
 	count[REC_SEEN].packets++;
 	count[REC_SEEN].bytes += wire;
 	if (term == REC_PUBLISHED) {
 		count[REC_PUBLISHED].packets++;
 		count[REC_PUBLISHED].bytes += wire;
+		if (unlikely(blocked > 0)) {
+			count[REC_BLOCKED_STORED].packets++;
+			count[REC_BLOCKED_STORED].bytes += wire;
+		}
 		if (kind != KIND_IMPORT)
 			ring_bell(now);
 	} else {
@@ -695,7 +755,7 @@ static __always_inline int record(const struct packet *pk, enum kind kind)
 	}
 	barrier();
 	relaxed(s->busy) = 0; /* the same CPU takes it next: no ordering between CPUs is needed */
-	return term == REC_FILTERED_OWN ? pass : verdict;
+	return blocked > 0 ? consume : term == REC_FILTERED_OWN ? pass : verdict;
 }
 
 /* ---- entry points ------------------------------------------------------------------------------------------------ */

@@ -46,6 +46,15 @@ static const struct command commands[] = {
 	 "list the floods: when, who, whom, what kind, how much",
 	 "Of packets that were counted instead of being stored, so that they fit. A flood's first packets, and those of everybody\n"
 	 "else, are stored one by one. Rates are those of whole seconds."},
+	{"audit", SETTINGS_AUDIT, cmd_audit, "--mongo URI [--since TIME] [--until TIME] [OPTION...]",
+	 "add up what is stored, packet by packet: does the balance close?",
+	 "Exit status 0 only if it does. Reads the packets themselves, their ledger, the summaries of floods, the balance, and says of\n"
+	 "each thing that does not agree what, where and when. Imports are audited with --database recorder_import."},
+	{"block", SETTINGS_BLOCK, cmd_block, "add|del|list [NETWORK...] [--file FILE] [OPTION...]",
+	 "drop the packets of these networks: change the block list, show it",
+	 "One list for the host, kept over restarts: in force at once on all that is recorded, and on each recording that begins. What is\n"
+	 "dropped is counted by entry and recorded with the mark `blocked`; where a ring fills, it is counted only. The longest prefix\n"
+	 "counts, source before destination."},
 	{"migrate", SETTINGS_MIGRATE, cmd_migrate, "--mongo URI [OPTION...]",
 	 "bring the database to this version's collections and indexes", NULL},
 };

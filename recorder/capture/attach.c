@@ -205,6 +205,26 @@ static void clsact_off(struct capture *c, enum rec_side side)
 	h->tc_handle = h->tc_priority = 0;
 }
 
+void clsact_discard(unsigned ifindex)
+{
+	const struct {
+		enum bpf_tc_attach_point point;
+		uint32_t priority;
+	} ours[] = { { BPF_TC_INGRESS, 1 }, { BPF_TC_EGRESS, 0xfff0 }, { BPF_TC_EGRESS, 0xffef } };
+	char name[BPF_OBJ_NAME_LEN];
+
+	for (unsigned i = 0; ifindex && i < ARRAY_SIZE(ours); i++) {
+		struct bpf_tc_hook hook = { .sz = sizeof(hook), .ifindex = (int)ifindex, .attach_point = ours[i].point };
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = ours[i].priority);
+		LIBBPF_OPTS(bpf_tc_opts, off, .handle = CLSACT_HANDLE, .priority = ours[i].priority);
+
+		libbpf_log_begin(); /* it warns where there is none */
+		if (!bpf_tc_query(&hook, &opts) && program_name(opts.prog_id, name))
+			bpf_tc_detach(&hook, &off);
+		libbpf_log_end(0);
+	}
+}
+
 /* The qdisc goes when we made it and nobody else has put a filter there. */
 static void clsact_qdisc_off(struct capture *c)
 {
@@ -291,11 +311,14 @@ static int hook_on(struct capture *c, enum rec_side side, struct capture_error *
 						    c->meta->iface, strerror(-attached));
 		}
 		h->attached = 1;
+		/* Kept: loading takes the verifier a second on a busy machine, in which nothing would be seen. */
+		c->prog[side] = TAKE_FD(prog);
+		c->prog_vlan[side] = vlan;
 		return 0;
 	}
 }
 
-static void hook_off(struct capture *c, enum rec_side side)
+void hook_off(struct capture *c, enum rec_side side)
 {
 	struct meta_hook *h = &c->meta->side[side];
 
@@ -415,10 +438,16 @@ int capture_upgrade(struct capture *c, const struct filter *filter, struct captu
 	if (r)
 		goto out;
 	snprintf(c->meta->filter, sizeof(c->meta->filter), "%s", filter_text(filter));
+	program_sign(c->meta);
 	__atomic_store_n(&c->meta->filter_changing, 0, __ATOMIC_SEQ_CST);
 	for (enum rec_side side = 0; side < REC_SIDES; side++)
-		if (c->prog[side] >= 0) /* loaded by create with the former filter, and never attached */
+		if (c->prog[side] >= 0) /* with the former filter */
 			close(TAKE_FD(c->prog[side]));
+	for (enum rec_side side = 0; side < REC_SIDES; side++)
+		if (swaps[side].due) {
+			c->prog[side] = TAKE_FD(swaps[side].prog);
+			c->prog_vlan[side] = swaps[side].vlan;
+		}
 out:
 	for (enum rec_side side = 0; side < REC_SIDES; side++)
 		if (swaps[side].prog >= 0)

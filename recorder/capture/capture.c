@@ -15,6 +15,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "recorder/core/clock.h"
+
 static const char *const pin_name[MAPS] = MAP_PIN_NAMES;
 
 static struct capture *make(const char *pin_dir)
@@ -129,6 +131,8 @@ static int make_meta(struct capture *c, const struct capture_spec *spec, const s
 	    getrandom(&m->hash_seed, sizeof(m->hash_seed), 0) != sizeof(m->hash_seed))
 		return capture_fail(err, -errno, "cannot make a random id: %s", strerror(errno));
 	m->abi = REC_ABI;
+	program_sign(m);
+	m->seen.created = m->seen.looked = clock_boot_ns();
 	m->ifindex = f->index;
 	snprintf(m->iface, sizeof(m->iface), "%s", f->name);
 	m->sides = spec->sides;
@@ -326,6 +330,8 @@ static int open_maps(struct capture *c, struct capture_error *err)
 		{ CAPTURE_SECONDS, sizeof(struct rec_seconds), all }, { CAPTURE_DESK, sizeof(union rec_desk), 1 + all },
 		{ CAPTURE_POLICY, sizeof(struct rec_policy), 1 },     { CAPTURE_OWN, 4, REC_OWN_FLOWS },
 		{ CAPTURE_JOURNAL, m->journal_bytes, 1 },	      { MAP_KNOWN, REC_KNOWN_VALUE(m->ring_size), 1 },
+		{ MAP_BLOCKS, sizeof(struct rec_blocks), 1 },	      { MAP_BLOCK_ENTRIES, 4, REC_BLOCK_ENTRIES },
+		{ MAP_BLOCK_COUNTS, sizeof(struct rec_count), REC_BLOCK_ENTRIES },
 	};
 	for (unsigned i = 0; !r && i < ARRAY_SIZE(expected); i++)
 		r = check_map(c, expected[i].which, expected[i].value, expected[i].entries, err);
@@ -373,6 +379,11 @@ bool capture_gone(const struct capture *c)
 	return c->gone;
 }
 
+uint64_t capture_netns(const struct capture *c)
+{
+	return c->meta->netns;
+}
+
 int capture_remove(struct capture *c, struct capture_error *err)
 {
 	int r = capture_detach(c, err), s;
@@ -384,6 +395,18 @@ int capture_remove(struct capture *c, struct capture_error *err)
 	if (s && s != -ENOENT)
 		return capture_fail(err, s, "cannot remove %s: %s", c->pin_dir, strerror(-s));
 	return r;
+}
+
+/* The interface of a capture of whatever layout, 0 when it is not one of this network namespace. */
+static unsigned ifindex_of(const char *pin_dir)
+{
+	CLEANUP_CLOSE int fd = pin_get(pin_dir, "meta");
+	struct meta m;
+	uint64_t netns;
+
+	return fd >= 0 && !pin_meta(fd, &m, offsetof(struct meta, sides)) && !netns_cookie(&netns) && netns == m.netns ?
+		       m.ifindex :
+		       0;
 }
 
 int capture_discard(const char *pin_dir, struct capture_error *err)
@@ -405,6 +428,7 @@ int capture_discard(const char *pin_dir, struct capture_error *err)
 		if (link >= 0)
 			bpf_link_detach(link);
 	}
+	clsact_discard(ifindex_of(pin_dir));
 	r = pin_dir_remove(pin_dir);
 	return r ? capture_fail(err, r, "cannot remove %s: %s", pin_dir, strerror(-r)) : 0;
 }

@@ -27,8 +27,10 @@ struct capture;
 struct filter; /* capture/filter.h */
 
 struct capture_error {
-	char text[256];
+	char text[1024];
 };
+
+#define CAPTURE_BUILD_LEN 8u
 
 enum capture_hook {
 	CAPTURE_HOOK_AUTO = 0, /* XDP on physical interfaces, tcx ingress on virtual ones (XDP on veth breaks its offloads) */
@@ -74,6 +76,9 @@ int capture_create(struct capture **out, const struct capture_spec *spec, struct
  */
 int capture_open(struct capture **out, const char *pin_dir, struct capture_error *err);
 bool capture_gone(const struct capture *c);
+uint64_t capture_netns(const struct capture *c); /* cookie of the namespace it was made in */
+/* Online CPUs that have no ring, "2,3": what they count is lost.no_ring. "" when there is none. */
+void capture_ringless(const struct capture *c, char *out, size_t size);
 
 /*
  * Attaches every hook that is not attached, pins the links, sets promiscuous mode. All or nothing. Of a capture that was
@@ -101,6 +106,62 @@ void capture_close(struct capture *c);
 
 /* Removes whatever is in pin_dir, half-made or foreign: links come off, pins go. -ENOENT when there is nothing. */
 int capture_discard(const char *pin_dir, struct capture_error *err);
+
+/* ---- is it seen? --------------------------------------------------------------------------------------------- */
+
+/* What a look at a capture's interface and hooks finds. */
+struct capture_look {
+	uint64_t boot; /* ns, when */
+	bool there;    /* in this network namespace */
+	bool up;       /* set up, and it has a carrier */
+	bool on[REC_SIDES]; /* the hook is attached; true for a side that is not captured */
+	unsigned mtu;
+	unsigned downs; /* how often its carrier went, as far as the kernel counts */
+	char name[16];  /* it may have another one than when it was captured */
+	char driver[32];
+};
+int capture_look(struct capture *c, struct capture_look *out);
+
+/*
+ * What cannot be seen at present, kept with the pins so that the next process knows when it began: of the interface [0] and of
+ * the hooks [1 + side]. The keeper's own; nobody else reads or writes it.
+ */
+struct capture_unseen {
+	uint64_t begin; /* boot ns */
+	uint32_t why;	/* enum gap_why (ledger/gap.h), 0: it is seen */
+	uint32_t by;	/* enum gap_by */
+};
+struct capture_seen {
+	uint64_t created; /* boot ns: capture began */
+	uint64_t looked;  /* boot ns of the newest look that found everything as it should be */
+	uint32_t downs;	  /* of that look */
+	uint32_t mtu;
+	struct capture_unseen unseen[1 + REC_SIDES];
+	char driver[32];
+};
+struct capture_seen *capture_seen(const struct capture *c);
+/* Boot time up to which a side was certainly seen: of the newest look, or of the newest packet that its program counted. */
+uint64_t capture_seen_until(const struct capture *c, enum rec_side side);
+
+/*
+ * The interface is there again under its name, as another device: what is left of the old hooks goes, the maps stay, the capture is
+ * of the new one. capture_attach comes next. -ENODEV: not there; -EALREADY: it never went; -EBUSY: captured by another.
+ */
+int capture_move(struct capture *c, struct capture_error *err);
+
+/* True when the programs in place are of another build than this executable's; text names both ("0.1.0 (0123456789abcdef)"). */
+bool capture_other_build(const struct capture *c);
+void capture_build_name(const struct capture *c, char out[64]);
+void capture_build_name_own(char out[64]);
+
+/* ---- captures of another layout ------------------------------------------------------------------------------ */
+
+/*
+ * Looks for captures of `instance` that a build with another REC_ABI pinned: of one interface, or of any (iface NULL). 1: there is
+ * one, its directory in `dir`, and what it is and who can end it in the error's text; 0: none.
+ */
+int capture_foreign(const char *bpffs, const char *instance, const char *iface, char *dir, size_t size,
+		    struct capture_error *text);
 
 /* ---- what is there ------------------------------------------------------------------------------------------- */
 
@@ -171,5 +232,7 @@ int capture_own_add(struct capture *c, const struct rec_own_key *key);
 int capture_own_del(struct capture *c, const struct rec_own_key *key);
 /* Forgets all: for a keeper that takes up a capture whose former process died with its connections. */
 int capture_own_clear(struct capture *c);
+/* The addresses of the databases of the capture that is pinned there, as ::ffff:a.b.c.d or IPv6. 0 or -errno. */
+int capture_own_databases(const char *pin_dir, void (*each)(void *arg, const uint8_t address[16]), void *arg);
 
 #endif

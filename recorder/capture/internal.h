@@ -5,8 +5,10 @@
  *   capture.c  life cycle, what is there        link.c     what the kernel says of an interface
  *   load.c     maps, rings, programs            promisc.c  the promiscuous flag
  *   attach.c   hooks on and off, live upgrade   own.c      the recorder's own connections
+ *   look.c     is it seen; another index        foreign.c  captures of builds with another layout
  *   pin.c      the directory of pins            error.c    text of errors, libbpf's messages, capabilities
  *   filter*.c  the capture filter, see filter_internal.h
+ *   block.c    the block list in a capture's maps, see block.h
  */
 #ifndef XDP_RECORDER_CAPTURE_INTERNAL_H
 #define XDP_RECORDER_CAPTURE_INTERNAL_H
@@ -34,7 +36,8 @@ struct meta_hook {
 
 /*
  * What a capture knows of itself, in a pinned mmap-able array: the spec, and how to undo what has no link. The members
- * up to `sides` stay where they are in every ABI, so that another version can be recognised.
+ * up to `version` stay where they are in every ABI from 5 on (up to `sides`: in every one), so that another version can be
+ * recognised.
  */
 struct meta {
 	uint64_t magic;
@@ -43,6 +46,9 @@ struct meta {
 	uint64_t netns; /* cookie of the network namespace */
 	char iface[IFNAMSIZ];
 	uint32_t sides;
+	char program[192]; /* path of the executable that loaded what is attached, "" when it is not known */
+	char version[32];
+	uint8_t build[CAPTURE_BUILD_LEN]; /* of the object file with the programs */
 	uint32_t hook; /* enum capture_hook */
 	uint32_t force_clsact, force_generic, tap, promisc;
 	uint32_t promisc_ours; /* 1: we set the flag and shall clear it */
@@ -53,10 +59,20 @@ struct meta {
 	struct meta_hook side[REC_SIDES];
 	uint32_t filter_changing; /* 1: programs are being swapped, some may have the filter that was, some the new one */
 	uint32_t floods; /* enum rec_floods */
+	struct capture_seen seen;
 	char filter[FILTER_TEXT_MAX + 8]; /* text of the filter in force, "" for none */
 };
 
-enum internal_map { MAP_META = CAPTURE_MAPS, MAP_KNOWN, MAP_RINGS_RX, MAP_RINGS_TX, MAPS };
+enum internal_map {
+	MAP_META = CAPTURE_MAPS,
+	MAP_KNOWN,
+	MAP_BLOCKS,
+	MAP_BLOCK_ENTRIES,
+	MAP_BLOCK_COUNTS,
+	MAP_RINGS_RX,
+	MAP_RINGS_TX,
+	MAPS,
+};
 
 struct capture {
 	char *pin_dir; /* NULL: not pinned */
@@ -64,11 +80,13 @@ struct capture {
 	int map[MAPS];
 	int *ring[REC_SIDES]; /* [cpus], -1 where none */
 	int link[REC_SIDES];  /* -1 where none */
-	int prog[REC_SIDES];  /* loaded by create, for the first attach to take; -1 where none */
+	int prog[REC_SIDES];  /* loaded, for the next attach: by create, or what is attached and may be taken off by others; -1: none */
 	uint32_t prog_vlan[REC_SIDES];
 	struct meta *meta;    /* mapped, shared */
 	int promisc;          /* packet socket that keeps the interface promiscuous when nothing is pinned, else -1 */
-	bool gone;            /* its interface was not there when it was opened */
+	bool gone;            /* its interface was not there when it was last looked at */
+	char driver[32];
+	unsigned driver_of;   /* index of the interface whose driver was asked for */
 };
 
 /* ---- error.c ---- */
@@ -86,6 +104,7 @@ struct link_facts {
 	unsigned short type; /* ARPHRD_* */
 	unsigned flags;      /* IFF_* */
 	unsigned mtu;
+	unsigned downs;      /* how often its carrier went */
 	bool physical;       /* has a device below it */
 	char kind[24];       /* "veth", "bridge", ...; "" for physical ones and loopback */
 };
@@ -105,7 +124,13 @@ int maps_create(struct capture *c, struct capture_error *err);
 int program_load(struct capture *c, enum rec_side side, enum mode mode, uint32_t *vlan, int *prog_fd, uint32_t *prog_id,
 		 struct capture_error *err);
 
+/* This executable and its programs: what capture_create and capture_upgrade leave in meta. */
+void program_sign(struct meta *m);
+
 /* ---- attach.c ---- */
+void hook_off(struct capture *c, enum rec_side side);
+/* A clsact filter that a recorder made, of whatever layout, by what its filters are called. */
+void clsact_discard(unsigned ifindex);
 /* Programs that are on the interface and forbid a capture of these sides there: text and -EBUSY. */
 int attach_conflict(const struct capture *c, struct capture_error *err);
 
@@ -114,7 +139,8 @@ int attach_conflict(const struct capture *c, struct capture_error *err);
 	{                                                                                                              \
 		[CAPTURE_SECONDS] = "seconds", [CAPTURE_DESK] = "desk", [CAPTURE_POLICY] = "policy",                    \
 		[CAPTURE_OWN] = "own", [CAPTURE_BELL] = "bell", [CAPTURE_JOURNAL] = "journal", [MAP_META] = "meta",     \
-		[MAP_KNOWN] = "known",                                                                                 \
+		[MAP_KNOWN] = "known", [MAP_BLOCKS] = "blocks", [MAP_BLOCK_ENTRIES] = "block_entries",                  \
+		[MAP_BLOCK_COUNTS] = "block_counts",                                                                   \
 		[MAP_RINGS_RX] = "rings_rx", [MAP_RINGS_TX] = "rings_tx",                                               \
 	}
 int pin_dir_make(const char *dir, struct capture_error *err);
@@ -130,6 +156,10 @@ void pin_ring_name(char out[32], enum rec_side side, unsigned cpu);
 /* Another capture of the interface among all pins beside dir: its directory to out, 1; else 0. */
 int pin_find_other(const char *dir, unsigned ifindex, uint64_t netns, char *out, size_t size);
 struct meta *meta_map(int fd);
+/* Of any layout: the first `need` bytes of a pinned meta, the rest zeros. -ESTALE when it is shorter. */
+int pin_meta(int fd, struct meta *out, size_t need);
+/* capture_pin_path for a layout; iface "": the instance's directory with a '/' behind it. */
+int pin_path(char *out, size_t size, const char *bpffs, unsigned abi, const char *instance, const char *iface);
 void meta_unmap(struct meta *m);
 
 /* ---- promisc.c ---- */

@@ -49,6 +49,9 @@ static void take_attribute(struct link_facts *f, const struct rtattr *a)
 	case IFLA_MTU:
 		memcpy(&f->mtu, RTA_DATA(a), sizeof(f->mtu));
 		break;
+	case IFLA_CARRIER_DOWN_COUNT:
+		memcpy(&f->downs, RTA_DATA(a), sizeof(f->downs));
+		break;
 	case IFLA_PARENT_DEV_NAME: /* 00e77ed8e64d "rtnetlink: add IFLA_PARENT_[DEV|DEV_BUS]_NAME", 5.14 */
 		f->physical = true;
 		break;

@@ -11,7 +11,9 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 
 #include "bpf/compat.h"
 #include "recorder.skel.h"
@@ -44,6 +46,34 @@ static unsigned online(unsigned limit, void (*each)(unsigned cpu, void *arg), vo
 unsigned capture_online_cpus(void)
 {
 	return online(~0u, NULL, NULL);
+}
+
+struct ringless {
+	const struct capture *c;
+	char *out;
+	size_t size, used;
+};
+
+static void add_ringless(unsigned cpu, void *arg)
+{
+	struct ringless *r = arg;
+	bool has = true;
+	int n;
+
+	for (enum rec_side side = 0; side < REC_SIDES; side++)
+		has &= !(r->c->meta->sides & CAPTURE_SIDE(side)) || r->c->ring[side][cpu] >= 0;
+	if (has || r->used + 12 > r->size)
+		return;
+	n = snprintf(r->out + r->used, r->size - r->used, "%s%u", r->used ? "," : "", cpu);
+	r->used += n > 0 ? (size_t)n : 0;
+}
+
+void capture_ringless(const struct capture *c, char *out, size_t size)
+{
+	struct ringless r = { c, out, size, 0 };
+
+	out[0] = 0;
+	online(c->meta->cpus, add_ringless, &r);
 }
 
 uint64_t capture_ring_default(unsigned nrings)
@@ -145,6 +175,11 @@ int maps_create(struct capture *c, struct capture_error *err)
 		{ CAPTURE_POLICY, BPF_MAP_TYPE_ARRAY, "policy", 4, sizeof(struct rec_policy), 1, mapped },
 		{ CAPTURE_OWN, BPF_MAP_TYPE_HASH, "own", sizeof(struct rec_own_key), 4, REC_OWN_FLOWS, 0 },
 		{ MAP_KNOWN, BPF_MAP_TYPE_ARRAY, "known", 4, REC_KNOWN_VALUE(m->ring_size), 1, 0 },
+		{ MAP_BLOCKS, BPF_MAP_TYPE_ARRAY, "blocks", 4, sizeof(struct rec_blocks), 1, mapped },
+		{ MAP_BLOCK_ENTRIES, BPF_MAP_TYPE_HASH, "block_entries", sizeof(struct rec_block_key), 4, REC_BLOCK_ENTRIES,
+		  BPF_F_NO_PREALLOC },
+		{ MAP_BLOCK_COUNTS, BPF_MAP_TYPE_PERCPU_HASH, "block_counts", sizeof(struct rec_block_key),
+		  sizeof(struct rec_count), REC_BLOCK_ENTRIES, BPF_F_NO_PREALLOC },
 		{ CAPTURE_BELL, BPF_MAP_TYPE_RINGBUF, c->pin_dir ? "bell" : BELL_UNPINNED, 0, 0, 4096, 0 },
 		{ CAPTURE_JOURNAL, BPF_MAP_TYPE_ARRAY, "journal", 4, m->journal_bytes, 1, mapped },
 	};
@@ -160,6 +195,14 @@ int maps_create(struct capture *c, struct capture_error *err)
 }
 
 /* The object with its settings, maps and the one program that is wanted, not yet loaded. 0 or -errno. */
+/* On a kernel with PREEMPT_RT what runs our programs is a thread like others. */
+static bool producers_take_turns(void)
+{
+	struct utsname name;
+
+	return uname(&name) || strstr(name.version, "PREEMPT_RT");
+}
+
 static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side, enum mode mode, bool vlan,
 		   struct splice *splice, struct bpf_program **program)
 {
@@ -183,6 +226,7 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 	s->vlan_kfunc = vlan;
 	s->hash_seed = c->meta->hash_seed;
 	s->floods = c->meta->floods;
+	s->in_turns = producers_take_turns();
 	splice_settings(splice, o->obj, s);
 
 	const struct {
@@ -195,6 +239,9 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 		{ o->maps.policy, c->map[CAPTURE_POLICY] },
 		{ o->maps.own, c->map[CAPTURE_OWN] },
 		{ o->maps.known, c->map[MAP_KNOWN] },
+		{ o->maps.blocks, c->map[MAP_BLOCKS] },
+		{ o->maps.block_entries, c->map[MAP_BLOCK_ENTRIES] },
+		{ o->maps.block_counts, c->map[MAP_BLOCK_COUNTS] },
 		{ o->maps.bell, c->map[CAPTURE_BELL] },
 	};
 
@@ -202,6 +249,56 @@ static int prepare(struct capture *c, struct recorder_bpf *o, enum rec_side side
 		err = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
 	*program = p;
 	return err;
+}
+
+/* FNV-1a over the object file as it is linked in: another build of the programs has another one. */
+static void build_of(uint8_t out[CAPTURE_BUILD_LEN])
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+	size_t size;
+	const uint8_t *elf = recorder_bpf__elf_bytes(&size);
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ elf[i]) * 0x100000001b3ull;
+	put_be64(out, hash);
+}
+
+void program_sign(struct meta *m)
+{
+	ssize_t n = readlink("/proc/self/exe", m->program, sizeof(m->program) - 1);
+
+	m->program[n > 0 && (size_t)n < sizeof(m->program) - 1 ? n : 0] = 0;
+	snprintf(m->version, sizeof(m->version), "%s", RECORDER_VERSION);
+	build_of(m->build);
+}
+
+static void build_name(const char *version, const uint8_t build[CAPTURE_BUILD_LEN], char out[64])
+{
+	char hex[2 * CAPTURE_BUILD_LEN + 1];
+
+	*put_hex(hex, build, CAPTURE_BUILD_LEN) = 0;
+	snprintf(out, 64, "%.31s (%s)", version, hex);
+}
+
+bool capture_other_build(const struct capture *c)
+{
+	uint8_t own[CAPTURE_BUILD_LEN];
+
+	build_of(own);
+	return memcmp(own, c->meta->build, sizeof(own)) != 0;
+}
+
+void capture_build_name(const struct capture *c, char out[64])
+{
+	build_name(c->meta->version, c->meta->build, out);
+}
+
+void capture_build_name_own(char out[64])
+{
+	uint8_t own[CAPTURE_BUILD_LEN];
+
+	build_of(own);
+	build_name(RECORDER_VERSION, own, out);
 }
 
 /* One try. Gives a descriptor, or -errno; -ENOEXEC with text: without the capture filter, so it is not to be used. */

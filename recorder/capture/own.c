@@ -125,3 +125,19 @@ int capture_own_clear(struct capture *c)
 		bpf_map_delete_elem(c->map[CAPTURE_OWN], &key);
 	return err;
 }
+
+int capture_own_databases(const char *pin_dir, void (*each)(void *arg, const uint8_t address[16]), void *arg)
+{
+	CLEANUP_CLOSE int fd = pin_get(pin_dir, "own");
+	struct rec_own_key key, *at = NULL;
+	uint32_t port;
+
+	if (fd < 0)
+		return fd;
+	for (unsigned n = 0; n < 2 * REC_OWN_FLOWS && !bpf_map_get_next_key(fd, at, &key); n++) {
+		at = &key;
+		if (!bpf_map_lookup_elem(fd, &key, &port) && port == key.dport)
+			each(arg, key.dst);
+	}
+	return 0;
+}

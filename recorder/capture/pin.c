@@ -174,18 +174,30 @@ void meta_unmap(struct meta *m)
 		munmap(m, sizeof(*m));
 }
 
+int pin_meta(int fd, struct meta *out, size_t need)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info), zero = 0;
+	CLEANUP_FREE char *value = NULL;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.value_size < need)
+		return -ESTALE;
+	value = malloc(info.value_size);
+	if (!value || bpf_map_lookup_elem(fd, &zero, value))
+		return -ENOMEM;
+	memset(out, 0, sizeof(*out));
+	memcpy(out, value, need);
+	return 0;
+}
+
 /* Is the capture in dir one of this interface? Only the members that never move are read: its meta may be of another size. */
 static bool is_of(const char *dir, unsigned ifindex, uint64_t netns)
 {
 	CLEANUP_CLOSE int fd = pin_get(dir, "meta");
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof(info), zero = 0;
-	CLEANUP_FREE struct meta *m = NULL;
+	struct meta m;
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) || info.value_size < offsetof(struct meta, sides))
-		return false;
-	m = malloc(info.value_size);
-	return m && !bpf_map_lookup_elem(fd, &zero, m) && m->magic == META_MAGIC && m->ifindex == ifindex && m->netns == netns;
+	return fd >= 0 && !pin_meta(fd, &m, offsetof(struct meta, sides)) && m.magic == META_MAGIC && m.ifindex == ifindex &&
+	       m.netns == netns;
 }
 
 /* Walks `depth` levels of directories below dir. */
@@ -233,8 +245,13 @@ int pin_find_other(const char *dir, unsigned ifindex, uint64_t netns, char *out,
 
 int capture_pin_path(char *out, size_t size, const char *bpffs, const char *instance, const char *iface)
 {
+	return pin_path(out, size, bpffs, REC_ABI, instance, iface);
+}
+
+int pin_path(char *out, size_t size, const char *bpffs, unsigned abi, const char *instance, const char *iface)
+{
 	const char *part[2] = { instance, iface };
-	int n = snprintf(out, size, "%s/" ROOT "/%u", bpffs ? bpffs : CAPTURE_BPFFS, REC_ABI);
+	int n = snprintf(out, size, "%s/" ROOT "/%u", bpffs ? bpffs : CAPTURE_BPFFS, abi);
 
 	for (int i = 0; i < 2; i++) {
 		if (n < 0 || (size_t)n >= size)

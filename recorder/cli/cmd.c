@@ -51,7 +51,7 @@ int cmd_find_instance(const struct settings *settings, struct instance *instance
 	if (settings->instance[0]) {
 		if (instance_look(instance, settings->instance))
 			return EXIT_USAGE;
-		if (!instance->keeper && !instance->pinned)
+		if (!instance->keeper && !instance->pinned && !instance->foreign)
 			return cmd_fail(EXIT_FAILED, "instance %s is not there: no process, nothing pinned",
 					instance->name);
 		return EXIT_DONE;

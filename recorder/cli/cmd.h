@@ -19,6 +19,8 @@ int cmd_migrate(const struct settings *settings);
 int cmd_import(const struct settings *settings);
 int cmd_print(const struct settings *settings);
 int cmd_floods(const struct settings *settings);
+int cmd_audit(const struct settings *settings);
+int cmd_block(const struct settings *settings);
 
 /* -D: a table of the interfaces. */
 int cmd_list_interfaces(const struct settings *settings);

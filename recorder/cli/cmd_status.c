@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <termios.h>
 
+#include "recorder/capture/capture.h"
 #include "recorder/cli/pinned.h"
 #include "recorder/cli/report.h"
 #include "recorder/core/clock.h"
@@ -89,6 +90,15 @@ static bson_t *look(struct instance *instance, char *problem, size_t size)
 
 	if (!instance_look(&fresh, instance->name))
 		*instance = fresh;
+	if (!instance->keeper && !instance->pinned && instance->foreign) {
+		struct capture_error text = {""};
+		char dir[PATH_MAX];
+
+		capture_foreign(instance_bpffs(), instance->name, NULL, dir, sizeof(dir), &text);
+		snprintf(problem, size, "%s", text.text);
+		errno = EPROTO;
+		return NULL;
+	}
 	if (!instance->keeper && !instance->pinned) {
 		snprintf(problem, size, "instance %s has ended", instance->name);
 		errno = ESRCH;

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "recorder/capture/capture.h"
 #include "recorder/core/clock.h"
 #include "recorder/core/util.h"
 #include "recorder/process/keeper.h"
@@ -94,6 +95,23 @@ static int take_over(const struct settings *settings, const struct instance *ins
 	return keeper_run(&copy, KEEPER_STOP);
 }
 
+/* Of a build with another layout: this one cannot store what its rings hold, only say who can, or throw it away. */
+static int stop_foreign(const struct settings *settings, const struct instance *instance)
+{
+	struct capture_error error = {""};
+	char dir[PATH_MAX];
+
+	while (capture_foreign(instance_bpffs(), instance->name, NULL, dir, sizeof(dir), &error)) {
+		if (!settings->discard)
+			return cmd_fail(EXIT_FAILED, "%s", error.text);
+		if (capture_discard(dir, &error))
+			return cmd_fail(EXIT_FAILED, "%s", error.text);
+		if (!settings->quiet)
+			fprintf(stderr, "xdp-recorder: %s is removed; what its rings held is thrown away\n", dir);
+	}
+	return EXIT_DONE;
+}
+
 int cmd_stop(const struct settings *settings)
 {
 	struct instance instance;
@@ -119,7 +137,11 @@ int cmd_stop(const struct settings *settings)
 				"instance %s was not started with --keep: its capture has ended, everything is stored",
 				instance.name);
 	}
-	if (settings->keep || !instance.pinned)
+	if (settings->keep)
+		return EXIT_DONE;
+	if (instance.foreign && (status = stop_foreign(settings, &instance)))
+		return status;
+	if (!instance.pinned)
 		return EXIT_DONE;
 	if (had_keeper && !settings->discard && !settings->mongo && !settings->write)
 		return cmd_fail(EXIT_FAILED,

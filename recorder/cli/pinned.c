@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "recorder/capture/capture.h"
+#include "recorder/capture/block.h"
 #include "recorder/core/util.h"
 #include "recorder/ledger/balance.h"
 
@@ -43,6 +43,7 @@ static void append_totals(bson_t *to, const struct capture *c, const struct rec_
 	append_count(&totals, "published", t[REC_PUBLISHED], none);
 	append_count(&totals, "filtered", t[REC_FILTERED_OWN], t[REC_FILTERED_EXPR]);
 	append_count(&totals, "blocked", t[REC_BLOCKED], none);
+	append_count(&totals, "blocked_stored", t[REC_BLOCKED_STORED], none);
 	append_count(&totals, "summarised", t[REC_SUMMARISED_FLOW], t[REC_SUMMARISED_PREFIX]);
 	bson_append_document_begin(&totals, "lost", -1, &lost);
 	append_count(&lost, "ring_full", t[REC_LOST_RING_FULL], none);
@@ -126,7 +127,7 @@ bson_t *pinned_look(const struct instance *instance, char *problem, size_t size)
 	DIR *dir = opendir(instance->pin_dir);
 	struct capture_error error = {""};
 	bool attached = false;
-	unsigned count = 0;
+	unsigned count = 0, entries = 0;
 	struct dirent *entry;
 	bson_t *answer, captures;
 
@@ -151,9 +152,11 @@ bson_t *pinned_look(const struct instance *instance, char *problem, size_t size)
 		bson_append_document_begin(&captures, key, -1, &one);
 		attached |= append_capture(&one, c);
 		bson_append_document_end(&captures, &one);
+		entries = block_maps_entries(c) > entries ? block_maps_entries(c) : entries;
 		capture_close(c);
 	}
 	bson_append_array_end(answer, &captures);
+	BSON_APPEND_INT64(answer, "block_entries", entries);
 	BSON_APPEND_UTF8(answer, "state",
 			 attached ? "capturing without a process: `record` resumes it, `stop` ends it"
 				  : "ended, but its rings may hold packets: `stop` stores them");

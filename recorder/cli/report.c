@@ -156,7 +156,7 @@ static const char *span_text(double seconds, char out[48])
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
 struct terms {
-	struct count seen, stored, published, summarised, filtered, blocked, ring_full, contended, no_ring, unreadable;
+	struct count seen, stored, published, summarised, filtered, blocked, blocked_stored, ring_full, contended, no_ring, unreadable;
 };
 
 static void read_terms(const bson_t *capture, struct terms *t)
@@ -167,6 +167,7 @@ static void read_terms(const bson_t *capture, struct terms *t)
 	t->summarised = add(t->summarised, count_of(capture, "totals.summarised"));
 	t->filtered = add(t->filtered, count_of(capture, "totals.filtered"));
 	t->blocked = add(t->blocked, count_of(capture, "totals.blocked"));
+	t->blocked_stored = add(t->blocked_stored, count_of(capture, "totals.blocked_stored"));
 	t->ring_full = add(t->ring_full, count_of(capture, "totals.lost.ring_full"));
 	t->contended = add(t->contended, count_of(capture, "totals.lost.contended"));
 	t->no_ring = add(t->no_ring, count_of(capture, "totals.lost.no_ring"));
@@ -227,6 +228,18 @@ static void print_terms(FILE *out, const struct terms *t, const struct terms *b,
 		print_term(out, "  unreadable", t->unreadable, b->unreadable, seconds, red, off);
 }
 
+/* What was dropped: recorded, or counted only. */
+static void print_block(FILE *out, const bson_t *now, const struct terms *t)
+{
+	struct count all = add(t->blocked, t->blocked_stored);
+	uint64_t entries = 0;
+	char text[3][32];
+
+	if (integer_of(now, "block_entries", &entries) && (entries || all.packets))
+		fprintf(out, "block list     %s entries, %s packets dropped, %s of them stored\n", grouped(entries, text[0]),
+			grouped(all.packets, text[1]), grouped(t->blocked_stored.packets, text[2]));
+}
+
 static void print_ring(FILE *out, const bson_t *capture, const char *red, const char *yellow, const char *off)
 {
 	double bytes, used = 0, peak = 0;
@@ -265,6 +278,8 @@ static void print_capture(FILE *out, const bson_t *capture, const bson_t *before
 			 grouped((uint64_t)((double)(t.seen.packets - b.seen.packets) / seconds + 0.5), rate));
 	fprintf(out, "\n%s: %s%s%s%s%s%s\n", text_of(capture, "iface"), *rx ? "received by " : "", rx,
 		*rx && *tx ? ", " : "", *tx ? "sent by " : "", tx, line);
+	if (*text_of(capture, "unseen"))
+		fprintf(out, "  %snothing can be seen: %s%s\n", red, text_of(capture, "unseen"), off);
 	fprintf(out, "  seen %s", grouped(t.seen.packets, seen));
 	if (t.stored.there)
 		fprintf(out, ", stored %s", grouped(t.stored.packets, stored));
@@ -410,6 +425,7 @@ void report_print(FILE *out, const bson_t *now, const bson_t *before, double sec
 			fprintf(out, "\n%-14s %18s %12s%s\n", "", "packets", "bytes",
 				seconds > 0 && before ? "      packets/s      bytes/s" : "");
 			print_terms(out, &all, &all_before, seconds, red, off);
+			print_block(out, now, &all);
 		}
 	}
 }

@@ -238,6 +238,8 @@ static int take_arguments(struct layer *layer, enum settings_command command, si
 		return take_filter(layer, 0, problem);
 	case SETTINGS_IMPORT:
 		return take_filter(layer, files, problem);
+	case SETTINGS_BLOCK:
+		return 0;
 	default:
 		break;
 	}

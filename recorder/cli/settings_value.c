@@ -159,6 +159,10 @@ const char *setting_command(enum settings_command command)
 		return "status";
 	case SETTINGS_FLOODS:
 		return "floods";
+	case SETTINGS_AUDIT:
+		return "audit";
+	case SETTINGS_BLOCK:
+		return "block";
 	case SETTINGS_STOP:
 		return "stop";
 	}

@@ -101,8 +101,11 @@ static unsigned choose_span(struct days *days, struct db_client *client, const c
 
 /* ---- collections ------------------------------------------------------------------------------------------- */
 
-/* The template's options, with the span of today's choice; servers that know no free span get the nearest thing. */
-static void append_options(bson_t *command, const bson_t *options, unsigned span_s, int32_t wire)
+/*
+ * The template's options, with the span of today's choice; servers that know no free span get the nearest thing.
+ * `engine`: with what they say to the storage engine.
+ */
+static void append_options(bson_t *command, const bson_t *options, unsigned span_s, int32_t wire, bool engine)
 {
 	bson_iter_t it;
 	bson_t series, copy;
@@ -110,6 +113,8 @@ static void append_options(bson_t *command, const bson_t *options, unsigned span
 	if (!bson_iter_init(&it, options))
 		return;
 	while (bson_iter_next(&it)) {
+		if (!engine && !strcmp(bson_iter_key(&it), "storageEngine"))
+			continue;
 		if (strcmp(bson_iter_key(&it), "timeseries") || !ensure_inside(&it, &series)) {
 			bson_append_iter(command, NULL, -1, &it);
 			continue;
@@ -227,21 +232,32 @@ static enum db_result drop_indexes(struct db_client *client, const char *name, c
 	return result;
 }
 
+static enum db_result create_collection(struct db_client *client, const char *name, const bson_t *options,
+					unsigned span_s, int32_t wire, bool engine, struct db_problem *problem)
+{
+	bson_t command = BSON_INITIALIZER;
+	enum db_result result;
+
+	BSON_APPEND_UTF8(&command, "create", name);
+	append_options(&command, options, span_s, wire, engine);
+	result = ensure_command(client, &command, problem);
+	bson_destroy(&command);
+	return result;
+}
+
 static enum db_result make_collection(struct db_client *client, const char *name, const bson_t *template,
 				      unsigned span_s, int32_t wire, struct db_problem *problem)
 {
-	bson_t options, command = BSON_INITIALIZER;
 	enum db_result result;
 	bson_iter_t it;
+	bson_t options;
 
-	if (!bson_iter_init_find(&it, template, "options") || !ensure_inside(&it, &options)) {
-		bson_destroy(&command);
+	if (!bson_iter_init_find(&it, template, "options") || !ensure_inside(&it, &options))
 		return db_problem_set(problem, DB_FATAL, "no migration says how %s is made", name);
-	}
-	BSON_APPEND_UTF8(&command, "create", name);
-	append_options(&command, &options, span_s, wire);
-	result = ensure_command(client, &command, problem);
-	bson_destroy(&command);
+	result = create_collection(client, name, &options, span_s, wire, true, problem);
+	/* As with indexes: a server that lets nobody choose, or a day that is there in the server's own form. */
+	if ((result == DB_REFUSED || result == DB_FATAL) && bson_has_field(&options, "storageEngine"))
+		result = create_collection(client, name, &options, span_s, wire, false, problem);
 	if (result == DB_FATAL && bson_has_field(&options, "timeseries")) {
 		struct db_problem first = *problem;
 		result = check_series(client, name, template, problem);

@@ -177,8 +177,49 @@ static uint8_t *put_double(struct gather *g, unsigned field, uint8_t *w, uint32_
 	return w;
 }
 
+/*
+ * A field of at most one row in SPARSE: a list of its values costs less than going over all rows. So are an echo's
+ * among TCP; what TCP has is seldom so rare.
+ */
+#define SPARSE 16u
+static bool is_sparse(struct gather *g, unsigned field)
+{
+	const uint64_t bit = 1ull << field;
+	uint32_t missing = 0;
+
+	if (g->all & bit)
+		return false;
+	if (!(g->gaps_of & bit))
+		find_gaps(g, field);
+	for (uint32_t i = 0; i < g->gaps; i++)
+		missing += g->gap[i].to - g->gap[i].from;
+	return (g->n - missing) * SPARSE <= g->n;
+}
+
+/* The values of one half of `pairs`, or of it as it is, between the gaps. */
+static uint8_t *put_sparse(struct gather *g, unsigned field, uint8_t *w, const uint32_t *pairs, unsigned shift,
+			   uint32_t mask, int64_t range[2])
+{
+	struct column_event *list = g->rare_number;
+	uint32_t events = 0, at = 0;
+
+	for (uint32_t i = 0; i <= g->gaps; i++) {
+		const uint32_t to = i < g->gaps ? g->gap[i].from : g->n;
+
+		for (; at < to; at++)
+			list[events++] = (struct column_event){at, 0, pairs[at] >> shift & mask};
+		if (i == g->gaps)
+			break;
+		list[events++] = (struct column_event){to, 1, 0};
+		at = g->gap[i].to;
+	}
+	return column_events(w, (enum column_type)fields[field].type, list, events, g->n, range);
+}
+
 static uint8_t *put_dense(struct gather *g, unsigned field, uint8_t *w, int64_t range[2])
 {
+	if ((field == PKT_ICMP_ID || field == PKT_ICMP_SEQ) && is_sparse(g, field))
+		return put_sparse(g, field, w, g->flags_win, field == PKT_ICMP_ID ? 0 : 16, 0xffff, range);
 	switch (field) {
 	case PKT_TS:
 		return column_date(w, g->ms, g->n, range);

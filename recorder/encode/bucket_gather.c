@@ -172,6 +172,47 @@ static void gather_mac(struct gather *g, unsigned field, uint32_t at, uint64_t h
 	g->texts_len += TEXT_MAC_LEN;
 }
 
+/* Tags, EtherType and MAC addresses, which seldom change from one conversation to the next: asked for as one. */
+#define ROW_LINK                                                                                                       \
+	(ROW_BIT(VLAN) | ROW_BIT(TPID) | ROW_BIT(VLAN2) | ROW_BIT(TPID2) | ROW_BIT(ETYPE) | ROW_BIT(LMAC) |            \
+	 ROW_BIT(RMAC))
+
+/* Two times four bytes that overlap. */
+static inline uint32_t mac_differs(const uint8_t *a, const uint8_t *b)
+{
+	uint32_t first[2], last[2];
+
+	memcpy(&first[0], a, 4);
+	memcpy(&first[1], b, 4);
+	memcpy(&last[0], a + 2, 4);
+	memcpy(&last[1], b + 2, 4);
+	return (first[0] ^ first[1]) | (last[0] ^ last[1]);
+}
+
+static inline bool link_differs(const struct packet_key *k, const struct gather_ends *e, const struct packet_key *was,
+				const struct gather_ends *was_ends)
+{
+	return mac_differs(e->lmac, was_ends->lmac) | mac_differs(e->rmac, was_ends->rmac) |
+	       (uint32_t)(k->etype ^ was->etype) | (uint32_t)(k->vlan ^ was->vlan) | (uint32_t)(k->vlan2 ^ was->vlan2) |
+	       (uint32_t)(k->tags ^ was->tags);
+}
+
+static void gather_link(struct gather *g, const struct before *b, uint32_t at, uint64_t has, const struct packet_key *k,
+			const struct gather_ends *e)
+{
+	const struct packet_key *was = b->key;
+
+	NUMBER(VLAN, k->vlan, was->vlan);
+	NUMBER(TPID, packet_tpid(k->tags, 0), packet_tpid(was->tags, 0));
+	NUMBER(VLAN2, k->vlan2, was->vlan2);
+	NUMBER(TPID2, packet_tpid(k->tags, 1), packet_tpid(was->tags, 1));
+	NUMBER(ETYPE, k->etype, was->etype);
+	if (CHANGED(LMAC, memcmp(e->lmac, b->ends.lmac, 6), 0))
+		gather_mac(g, PKT_LMAC, at, has, e->lmac);
+	if (CHANGED(RMAC, memcmp(e->rmac, b->ends.rmac, 6), 0))
+		gather_mac(g, PKT_RMAC, at, has, e->rmac);
+}
+
 /* `hosts`: the key's ends may be hosts that are not there yet. */
 static void gather_key(struct bucket_maker *m, const struct before *b, uint32_t at, uint64_t has,
 		       const struct packet_key *k, const struct gather_ends *e, bool hosts)
@@ -198,15 +239,8 @@ static void gather_key(struct bucket_maker *m, const struct before *b, uint32_t 
 	NUMBER(LPORT, e->lport, b->ends.lport);
 	NUMBER(RPORT, e->rport, b->ends.rport);
 	NUMBER(PROTO, k->proto, was->proto);
-	NUMBER(VLAN, k->vlan, was->vlan);
-	NUMBER(TPID, packet_tpid(k->tags, 0), packet_tpid(was->tags, 0));
-	NUMBER(VLAN2, k->vlan2, was->vlan2);
-	NUMBER(TPID2, packet_tpid(k->tags, 1), packet_tpid(was->tags, 1));
-	NUMBER(ETYPE, k->etype, was->etype);
-	if (CHANGED(LMAC, memcmp(e->lmac, b->ends.lmac, 6), 0))
-		gather_mac(g, PKT_LMAC, at, has, e->lmac);
-	if (CHANGED(RMAC, memcmp(e->rmac, b->ends.rmac, 6), 0))
-		gather_mac(g, PKT_RMAC, at, has, e->rmac);
+	if (b->changed & ROW_LINK || link_differs(k, e, was, &b->ends))
+		gather_link(g, b, at, has, k, e);
 }
 
 /* Whether this key may bring hosts: in version 2 a key comes again and again, and brought them the first time. */

@@ -34,6 +34,7 @@ static inline V exponents(const V size[4])
 {
 	V e[4];
 
+#pragma GCC unroll 4
 	for (unsigned k = 0; k < 4; k++)
 		e[k] = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(size[k])), 23);
 	e[0] = _mm256_subs_epu16(_mm256_packs_epi32(e[0], e[1]), _mm256_set1_epi16(126));

@@ -39,6 +39,7 @@ static inline __attribute__((always_inline)) V chunk(struct scratch *s, uint32_t
 	for (uint32_t half = 0; half < CHUNK; half += WIDTH) {
 		V size[4];
 
+#pragma GCC unroll 4
 		for (uint32_t k = 0; k < 4; k++) {
 			const int32_t *at = x + half + k * LANES;
 			V now = xor_(load(at), sign), before = xor_(load(at - 1), sign), d = sub32(now, before),
@@ -216,6 +217,18 @@ static void find_runs(struct scratch *s, uint32_t from, uint32_t n)
 	}
 }
 
+/*
+ * One of two words, without a branch: which it is depends on the values, and a branch would be taken the wrong way for
+ * every second block of a column of random ones.
+ */
+static inline uint64_t either(bool first, uint64_t a, uint64_t b)
+{
+	uint64_t mask = 0 - (uint64_t)first;
+
+	__asm__("" : "+r"(mask)); /* compilers see a branch in it */
+	return b ^ ((a ^ b) & mask);
+}
+
 /* A one-slot block of a number that 32 bits may not hold. */
 static inline uint64_t wide_block(const int32_t *v, uint32_t i, uint32_t flip)
 {
@@ -254,16 +267,17 @@ static inline __attribute__((always_inline)) uint32_t blocks(struct column_write
 			uint32_t slots = s->slots[i];
 			uint64_t block;
 
-			if (slots <= 8)
+			if (slots <= 8) {
 				block = small_block(s->u + i, slots, missing != NULL);
-			else if (slots == COLUMN_SLOTS_MOST)
+				if (wide)
+					block = either(slots == 1, wide_block(v, i, flip), block);
+				if (missing)
+					block = either(slots == 1 && missing[i >> 6] >> (i & 63) & 1, ~1ull, block);
+			} else if (slots == COLUMN_SLOTS_MOST) {
 				block = 1 | (missing ? sixty_bits(missing, i) : 0);
-			else
+			} else {
 				block = large_block(s->u + i, slots);
-			if (wide)
-				block = slots == 1 ? wide_block(v, i, flip) : block;
-			if (missing && slots == 1 && missing[i >> 6] >> (i & 63) & 1)
-				block = ~1ull;
+			}
 			w = put64(w, block);
 			i += slots;
 		} while (i < to && w < end);

@@ -45,6 +45,7 @@ static inline V exponents(const V size[4])
 {
 	V e[4];
 
+#pragma GCC unroll 4
 	for (unsigned k = 0; k < 4; k++)
 		e[k] = _mm_srli_epi32(_mm_castps_si128(_mm_cvtepi32_ps(size[k])), 23);
 	e[0] = _mm_subs_epu16(_mm_packs_epi32(e[0], e[1]), _mm_set1_epi16(126));
@@ -115,6 +116,7 @@ static inline uint64_t large_block(const uint32_t *u, uint32_t slots)
 	uint32_t bits = large_bits[slots];
 	V by = all32(1 | 65536 << bits), v[4];
 
+#pragma GCC unroll 4
 	for (unsigned k = 0; k < 4; k++) {
 		v[k] = _mm_packs_epi32(load(u + 8 * k), load(u + 8 * k + 4));
 		v[k] = _mm_madd_epi16(and_(v[k], load(large_masks[bits] + 8 * k)), by);

@@ -25,7 +25,8 @@
 #define ROWS_LARGE 65536u /* more memory than for so many is given back after SMALL_MOST small batches */
 #define SMALL_MOST 16u
 #define AHEAD 8u /* records are fetched so far ahead */
-#define SOME 8u	 /* packets that are decoded before the first of them is looked up */
+#define SOME 16u /* packets that are decoded before the first of them is looked up; a bit for each in 32 */
+#define SIDES 2u
 
 /* FLAGS, MSS and ICMP_* are of different protocols; FRAG beside FLOW brings FRAGID, which is rare: flow_add_rare. */
 _Static_assert(!(ROW_FIELDS & ROW_BIT(FRAGID)), "a FRAG beside FLOW is found by it");
@@ -284,80 +285,123 @@ static inline void fill_row(struct row *row, const struct packet *p, int64_t wal
 }
 _Static_assert(offsetof(struct row, key_marks) == 8 && offsetof(struct row, len) == 12, "key, marks, len are 8 bytes");
 
-/* A packet between the two stages. */
-struct decoded {
-	_Alignas(64) struct packet_key key; /* unless `like` */
+/*
+ * A key between the stages, of one packet or of several: those of one conversation come in trains, so the packet
+ * before, of the same side, often has the same one. The first stage makes key and hash, the second all that a row has
+ * of it.
+ */
+struct head {
+	_Alignas(64) struct packet_key key;
 	uint32_t hash;
-	uint32_t like;		/* the row of an earlier packet that has the same key; NONE */
-	struct packet *general; /* NULL: its row is filled but for what the key tells */
+	uint32_t number;
+	uint32_t turn; /* 32: the clocks change places */
+	bool out;
+	uint64_t side; /* ROW_BIT(SIDE) or 0 */
 };
-#define NONE UINT32_MAX
 
-/* The packet before, of each side: those of one conversation come in trains. */
-struct last {
-	struct flow_fast packet;
-	uint32_t row;
+/* Some packets on their way through the stages. */
+struct some {
+	struct head head[SIDES + SOME]; /* first those that the packets before these ended with */
+	uint32_t heads;
+	uint8_t head_of[SOME];
+	uint32_t general;	      /* a bit for each that flow_fast.h does not know */
+	struct packet packet[SOME];   /* those */
+	struct flow_fast last[SIDES]; /* the packet before, of each side; at the begin of no shape */
+	uint8_t last_head[SIDES];     /* and its key */
 };
 
 /*
  * The first stage: rows of the packets that flow_fast.h knows, keys, hashes. Records are one to three cache lines
  * somewhere in a ring; nearly all end in the second.
  */
-static inline void decode_some(struct flow_maker *m, struct decoded *d, struct packet *general, struct last *last,
-			       const struct rec_head **records, uint32_t first, uint32_t n, uint32_t left,
-			       int64_t offset)
+static inline void decode_some(struct flow_maker *m, struct some *s, const struct rec_head **records, struct row *row,
+			       uint32_t n, uint32_t left, int64_t offset)
 {
-	for (uint32_t i = 0; i < n; i++, d++) {
+	s->heads = SIDES;
+	s->general = 0;
+	for (uint32_t i = 0; i < n; i++) {
 		const struct rec_head *h = records[i];
-		struct last *l = &last[h->side != 0];
+		const unsigned side = h->side != 0;
+		struct head *head = &s->head[s->heads];
 		struct flow_fast f;
 
 		if (i + AHEAD < left) {
 			__builtin_prefetch(records[i + AHEAD]);
 			__builtin_prefetch((const uint8_t *)records[i + AHEAD] + 64);
 		}
-		d->like = NONE;
-		d->general = NULL;
-		if (__builtin_expect(!m->plain && flow_fast_row(&m->row[first + i], &f, h, record_bytes(h), offset),
-				     1)) {
-			bool same = flow_fast_same(&f, &l->packet);
+		if (__builtin_expect(!m->plain && flow_fast_row(&row[i], &f, h, record_bytes(h), offset), 1)) {
+			bool same = flow_fast_same(&f, &s->last[side]);
 
-			l->packet = f;
-			if (same) {
-				d->like = l->row;
+			s->last[side] = f;
+			s->head_of[i] = s->last_head[side];
+			if (same)
 				continue;
-			}
-			l->row = first + i;
-			flow_fast_key(&d->key, &f, h->side);
+			s->last_head[side] = s->head_of[i] = (uint8_t)s->heads;
+			flow_fast_key(&head->key, &f, h->side);
 		} else {
-			d->general = &general[i];
-			packet_decode(d->general, h, record_bytes(h));
-			d->key = d->general->outer.key;
+			s->general |= 1u << i;
+			s->head_of[i] = (uint8_t)s->heads;
+			packet_decode(&s->packet[i], h, record_bytes(h));
+			head->key = s->packet[i].outer.key;
 		}
-		d->hash = hash_key(m, &d->key);
-		__builtin_prefetch(&m->table[place_first(d->hash) & m->mask]);
+		s->heads++;
+		head->hash = hash_key(m, &head->key);
+		__builtin_prefetch(&m->table[place_first(head->hash) & m->mask]);
 	}
 }
 
-/* What only the key tells of a row that flow_fast.h filled. */
-static inline void finish_row(struct row *row, uint32_t key, bool out, bool other)
+/* The second stage: which keys they are. 0 or -ENOMEM. */
+static inline int find_some(struct flow_maker *m, struct some *s, const struct ends_table *ends)
 {
-	const unsigned turn = out ? 0 : 32;
-	uint64_t clocks = load64(&row->ltsval);
+	for (uint32_t i = SIDES; i < s->heads; i++) {
+		struct head *head = &s->head[i];
+		int k = find_key(m, &head->key, ends, head->hash);
 
-	row->key_marks |= key;
-	put64((uint8_t *)&row->ltsval, clocks << turn | clocks >> (-turn & 63));
-	row->slow.has |= (uint64_t)other << PKT_SIDE;
+		if (__builtin_expect(k < 0, 0))
+			return k;
+		head->number = (uint32_t)k;
+		head->out = m->out[k];
+		head->turn = head->out ? 0 : 32;
+		head->side = (uint64_t)(head->out ^ head->key.side) << PKT_SIDE;
+	}
+	return 0;
 }
 
-static inline int general_row(struct flow_maker *m, struct packet *p, uint32_t row, int64_t offset, uint32_t k,
-			      bool out)
+static inline int general_row(struct flow_maker *m, struct packet *p, uint32_t row, int64_t offset,
+			      const struct head *head)
 {
-	p->has[0] |= (uint64_t)(out ^ p->outer.key.side) << PKT_SIDE;
-	fill_row(&m->row[row], p, (int64_t)p->time + offset, k, out);
+	p->has[0] |= head->side;
+	fill_row(&m->row[row], p, (int64_t)p->time + offset, head->number, head->out);
 	if (((p->has[0] & ~ROW_FIELDS) | p->has[1] | p->has[2] | p->has[3]) == 0)
 		return 0;
-	return flow_add_rare(m, p, row, out);
+	return flow_add_rare(m, p, row, head->out);
+}
+
+/* The third stage: what only the key tells of a row; nothing in it asks. Then the rows that are not yet filled. */
+static inline int finish_some(struct flow_maker *m, struct some *s, uint32_t first, uint32_t n, int64_t offset)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct head *head = &s->head[s->head_of[i]];
+		struct row *row = &m->row[first + i];
+		uint64_t clocks = load64(&row->ltsval);
+
+		row->key_marks |= head->number;
+		put64((uint8_t *)&row->ltsval, clocks << head->turn | clocks >> (-head->turn & 63));
+		row->slow.has |= head->side;
+		m->number[first + i] = head->number;
+		m->start[head->number]++;
+	}
+	for (uint32_t left = s->general; left; left &= left - 1) {
+		const unsigned i = (unsigned)__builtin_ctz(left);
+
+		if (general_row(m, &s->packet[i], first + i, offset, &s->head[s->head_of[i]]) < 0)
+			return -ENOMEM;
+	}
+	for (unsigned side = 0; side < SIDES; side++) {
+		s->head[side] = s->head[s->last_head[side]];
+		s->last_head[side] = (uint8_t)side;
+	}
+	return 0;
 }
 
 /*
@@ -369,29 +413,22 @@ static int make_rows(struct flow_maker *m, const struct batch *batch, const stru
 {
 	const int64_t offset = clock_pair_offset(&batch->pair);
 	const uint32_t rows = batch->nrecords;
-	struct packet general[SOME];
-	struct decoded some[SOME];
-	struct last last[2] = {{.row = NONE}, {.row = NONE}}; /* of no shape */
+	struct some some;
 
+	memset(some.last, 0, sizeof(some.last));
+	memset(some.head, 0, SIDES * sizeof(*some.head));
+	for (unsigned side = 0; side < SIDES; side++)
+		some.last_head[side] = (uint8_t)side;
 	for (uint32_t first = 0, n; first < rows; first += n) {
-		n = rows - first < SOME ? rows - first : SOME;
-		decode_some(m, some, general, last, batch->records + first, first, n, rows - first, offset);
-		for (uint32_t i = 0; i < n; i++) {
-			const struct decoded *d = &some[i];
-			const uint32_t row = first + i;
-			int k = d->like != NONE ? (int)m->number[d->like] : find_key(m, &d->key, ends, d->hash);
-			bool out;
+		int r;
 
-			if (__builtin_expect(k < 0, 0))
-				return k;
-			out = m->out[k];
-			m->number[row] = (uint32_t)k;
-			m->start[k]++;
-			if (__builtin_expect(!d->general, 1))
-				finish_row(&m->row[row], (uint32_t)k, out, out ^ m->key[k].side);
-			else if (general_row(m, d->general, row, offset, (uint32_t)k, out) < 0)
-				return -ENOMEM;
-		}
+		n = rows - first < SOME ? rows - first : SOME;
+		decode_some(m, &some, batch->records + first, m->row + first, n, rows - first, offset);
+		r = find_some(m, &some, ends);
+		if (r == 0)
+			r = finish_some(m, &some, first, n, offset);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

@@ -45,31 +45,41 @@ struct flow_words {
 	uint64_t seq, clocks, flags, has, opts, mss;
 };
 
-/* Sums of words as they lie in memory: what of them is left when folded is what it is in network order, byte-swapped.
+/*
+ * Sums of words as they lie in memory: what of them is left when folded is what it is in network order, byte-swapped.
+ * Halves are added with their carry by adding the number that has them the other way round: the upper half is the sum.
  */
+static inline uint64_t fast_add(uint64_t a, uint64_t b)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) + sum;
+}
+static inline uint16_t fast_fold(uint64_t sum)
+{
+	uint32_t half = (uint32_t)((sum + (sum >> 32 | sum << 32)) >> 32);
+
+	return (uint16_t)((half + (half >> 16 | half << 16)) >> 16);
+}
+
 static inline bool fast_ipv4_sum_is_right(const uint8_t *ip)
 {
 	uint64_t a = fast64(ip), b = fast64(ip + 8);
-	uint64_t sum = (a & UINT32_MAX) + (a >> 32) + (b & UINT32_MAX) + (b >> 32) + fast32(ip + 16);
 
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
 	/* 0xffff in the field adds nothing, as 0 does; 0 is the one that is written. */
-	return (sum == 0xffff) & ((uint16_t)(b >> 16) != 0xffff);
+	return (fast_fold(fast_add(fast_add(a, b), fast32(ip + 16))) == 0xffff) & ((uint16_t)(b >> 16) != 0xffff);
 }
 
 /* Layer 4 of `length` bytes has the bare sum of its pseudo header: packet_pseudo_sum. */
 static inline bool fast_is_unsummed(const uint8_t *addresses, unsigned bytes, unsigned proto, uint32_t length,
 				    uint16_t csum)
 {
-	uint64_t sum = __builtin_bswap32(proto + length);
+	uint64_t sum = fast_add(__builtin_bswap32(proto + length), fast64(addresses));
 
-	for (unsigned i = 0; i < bytes; i += 8) {
-		uint64_t v = fast64(addresses + i);
-
-		sum += (v & UINT32_MAX) + (v >> 32);
-	}
-	return wire_fold(sum) == __builtin_bswap16(csum);
+	if (bytes > 8)
+		sum = fast_add(fast_add(sum, fast64(addresses + 8)),
+			       fast_add(fast64(addresses + 16), fast64(addresses + 24)));
+	return fast_fold(sum) == __builtin_bswap16(csum);
 }
 
 /* The options of `n` bytes, of the forms that are known; `clocks` as written. False: another form. */
@@ -122,7 +132,7 @@ static inline bool fast_l4(const uint8_t *b, unsigned proto, unsigned left, uint
 		v = __builtin_bswap64(fast64(b + 4));
 		w->seq = v << 32 | v >> 32;
 		v = __builtin_bswap64(fast64(b + 12));
-		w->flags |= (v >> 48 & 0xfff) | (v >> 32 & 0xffff) << 16 | (v >> 16 & 0xffff) << 48;
+		w->flags |= (v >> 48 & 0xfff) | (v >> 16 & 0xffff0000) | (v >> 16) << 48;
 		w->mss |= (v & 0xffff) << 16;
 		w->has |= ROW_BIT(LPORT) | ROW_BIT(RPORT) | ROW_BIT(SEQ) | ROW_BIT(ACK) | ROW_BIT(FLAGS) |
 			  ROW_BIT(WIN) | ROW_BIT(CSUM) | ROW_BIT(URG);

@@ -122,6 +122,8 @@ void balance_document(bson_t *out, const struct balance_row *row)
 	bson_append_document_end(out, &child);
 
 	append_count(out, "blocked", &row->term[REC_BLOCKED]);
+	if (row->term[REC_BLOCKED_STORED].packets)
+		append_count(out, "blocked_stored", &row->term[REC_BLOCKED_STORED]);
 
 	bson_append_document_begin(out, "summarised", -1, &child);
 	append_count(&child, "flow", &row->term[REC_SUMMARISED_FLOW]);

@@ -32,24 +32,24 @@ unsigned text_ipv4(char *at, const uint8_t a[4])
 	return (unsigned)(at - start) - 1; /* the last point is not part of it */
 }
 
-/* One group without leading zeros. */
-static inline char *put_group(char *at, unsigned high, unsigned low)
+/* One group without leading zeros, and a colon; touches four characters at least. */
+static inline char *put_group(char *at, unsigned group)
 {
-	char four[4];
-	unsigned skip;
+	const unsigned skip = 3u - (group > 0xf) - (group > 0xff) - (group > 0xfff);
+	char four[7]; /* only the first four are read as characters of the group */
 
-	memcpy(four, hex + 2 * high, 2);
-	memcpy(four + 2, hex + 2 * low, 2);
-	skip = high > 15 ? 0 : high ? 1 : low > 15 ? 2 : 3;
-	for (unsigned i = skip; i < 4; i++)
-		*at++ = four[i];
-	return at;
+	memcpy(four, hex + 2 * (group >> 8), 2);
+	memcpy(four + 2, hex + 2 * (group & 0xff), 2);
+	memset(four + 4, 0, 3);
+	memcpy(at, four + skip, 4);
+	at[4 - skip] = ':';
+	return at + 5 - skip;
 }
 
 unsigned text_ipv6(char *at, const uint8_t a[16])
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	unsigned run = 0, longest = 1, first = 8; /* a single zero group is not shortened */
+	unsigned group[8], zeros = 0, longest = 1, first = 8; /* a single zero group is not shortened */
 	char *start = at;
 
 	if (!memcmp(a, mapped, sizeof(mapped))) {
@@ -57,24 +57,24 @@ unsigned text_ipv6(char *at, const uint8_t a[16])
 		return 7 + text_ipv4(at + 7, a + 12);
 	}
 	for (unsigned g = 0; g < 8; g++) {
-		run = a[2 * g] | a[2 * g + 1] ? 0 : run + 1;
-		if (run > longest) {
-			longest = run;
-			first = g + 1 - run;
-		}
+		group[g] = (unsigned)a[2 * g] << 8 | a[2 * g + 1];
+		zeros |= (unsigned)!group[g] << g;
 	}
-	for (unsigned g = 0; g < 8; g++) {
-		if (g == first) {
-			*at++ = ':';
-			*at++ = ':';
-			g += longest - 1;
-			continue;
-		}
-		if (g && g != first + longest)
-			*at++ = ':';
-		at = put_group(at, a[2 * g], a[2 * g + 1]);
+	/* Where two, three, ... groups in a row are zero; the first place of the most. */
+	for (unsigned runs = zeros & zeros >> 1; runs; runs &= zeros >> longest) {
+		longest++;
+		first = (unsigned)__builtin_ctz(runs);
 	}
-	return (unsigned)(at - start);
+	for (unsigned g = 0; g < first; g++)
+		at = put_group(at, group[g]);
+	if (first == 8)
+		return (unsigned)(at - start) - 1; /* the last colon is not part of it */
+	if (first == 0)
+		*at++ = ':';
+	*at++ = ':';
+	for (unsigned g = first + longest; g < 8; g++)
+		at = put_group(at, group[g]);
+	return (unsigned)(at - start) - (first + longest < 8);
 }
 
 unsigned text_mac(char *at, const uint8_t a[6])

@@ -152,15 +152,68 @@ static void queue_event(struct drainer *d, struct put *put)
 
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details)
 {
-	uint64_t boot = clock_boot_ns();
+	book_event_at(d, lane, clock_boot_ns(), kind, text, details);
+}
+
+void book_keep(struct drainer *d, const bson_t *event)
+{
+	struct put *put = put_new(d, "events", 0, event_settled, NULL);
+
+	if (!put) {
+		log_error("out of memory: an event is not kept");
+		return;
+	}
+	bson_concat(&put->document, event);
+	queue_event(d, put);
+}
+
+void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
+		   const bson_t *details)
+{
 	struct put *put = put_new(d, "events", 0, event_settled, NULL);
 
 	if (!put) {
 		log_error("out of memory: event '%s' (%s) is not kept", kind, text);
 		return;
 	}
-	event_document(&put->document, lane ? lane->info.id : d->sensor_id, boot, clock_wall_ns(), kind,
+	event_document(&put->document, lane ? lane->info.id : d->sensor_id, boot,
+		       clock_wall_ns() - (int64_t)(clock_boot_ns() - boot), kind,
 		       d->settings->sensor, lane ? lane->info.iface : NULL, text, details);
+	queue_event(d, put);
+}
+
+static void block_settled(struct put *put)
+{
+	link_send(put->drainer->link, LINK_BLOCK_TOLD, 0, &put->stamp, sizeof(put->stamp), -1);
+	event_settled(put);
+}
+
+void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details)
+{
+	struct put *put = put_new(d, "events", 0, block_settled, NULL);
+
+	if (!put) {
+		log_error("out of memory: a change of the block list is not told now");
+		return;
+	}
+	put->stamp = stamp;
+	event_document(&put->document, d->sensor_id, stamp, (int64_t)stamp, "block", d->settings->sensor, NULL, text, details);
+	queue_event(d, put);
+}
+
+void book_clock_step(struct drainer *d, struct lane *lane, const struct clock_pair *old, const struct clock_pair *now)
+{
+	struct put *put = put_new(d, "events", 0, event_settled, NULL);
+	char text[80];
+
+	if (!put) {
+		log_error("out of memory: an event 'clock-step' is not kept");
+		return;
+	}
+	snprintf(text, sizeof(text), "the wall clock stepped by %+.6f s",
+		 (double)(clock_pair_offset(now) - clock_pair_offset(old)) / 1e9);
+	event_document(&put->document, lane->info.id, now->boot, now->wall, "clock-step", d->settings->sensor, lane->info.iface, text,
+		       NULL);
 	queue_event(d, put);
 }
 

@@ -8,7 +8,7 @@
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
 #include "recorder/ledger/journal.h"
-#include "recorder/process/keeper_internal.h"
+#include "recorder/process/watch.h"
 
 static unsigned sides_of(const struct settings *settings)
 {
@@ -135,8 +135,13 @@ static int upgrade(struct captures *captures, unsigned which)
 	const char *text = filter_text(captures->filter);
 	struct capture *c = captures->list[which];
 	struct capture_error error = {""};
-	bool other = strcmp(capture_filter(c), text) != 0;
-	int err = capture_upgrade(c, captures->filter, &error);
+	bool other = strcmp(capture_filter(c), text) != 0, rebuilt = capture_other_build(c);
+	char before[64], now[64];
+	int err;
+
+	capture_build_name(c, before);
+	capture_build_name_own(now);
+	err = capture_upgrade(c, captures->filter, &error);
 
 	if (err && other) {
 		/* What runs would record by another filter than was asked for. */
@@ -146,6 +151,10 @@ static int upgrade(struct captures *captures, unsigned which)
 	if (err)
 		log_warn("%s: the running programs stay as they are: %s", capture_iface(c), error.text);
 	captures->refiltered[which] = other;
+	if (!err && rebuilt) {
+		memcpy(captures->rebuilt[which], before, sizeof(before));
+		log_info("%s: the programs of build %s are replaced in place by those of %s", capture_iface(c), before, now);
+	}
 	if (other && *text)
 		log_info("%s: the capture filter is now '%.200s'", capture_iface(c), text);
 	else if (other)
@@ -153,23 +162,36 @@ static int upgrade(struct captures *captures, unsigned which)
 	return 0;
 }
 
+/* The interface went while no process was there: the one of its name takes its place, or is waited for. */
+static int take_up_again(struct capture *c)
+{
+	struct capture_error error = {""};
+	int err = watch_move(c, &error);
+
+	if (!err)
+		log_warn("%s: the interface was taken away and is there again: the capture goes on with it", capture_iface(c));
+	else if (err == -ENODEV)
+		log_warn("%s: the interface is gone; what its rings hold is stored, and it is recorded when it is back", capture_iface(c));
+	else
+		log_error("%s", error.text);
+	return err == -ENODEV ? 0 : err;
+}
+
 static int open_one(struct captures *captures, const struct settings *settings, const char *iface, unsigned nifaces,
 		    const char *pin_dir, bool drain_only)
 {
 	struct capture_error error = {""};
+	char foreign[PATH_MAX];
 	struct capture *c;
 	int err = capture_open(&c, pin_dir, &error);
 
 	if (!err) {
 		captures->resumed[captures->n] = true;
 		captures->list[captures->n++] = c;
-		if (capture_gone(c) && !drain_only) {
-			log_error("%s: the interface that was recorded is gone; `xdp-recorder stop %s` stores what the rings hold, "
-				  "then it can be recorded anew", capture_iface(c), settings->instance);
-			return -ENODEV;
-		}
 		if (drain_only)
 			return 0;
+		if (capture_gone(c) && (err = take_up_again(c)))
+			return err;
 		say_unchanged(captures, settings);
 		return upgrade(captures, captures->n - 1);
 	}
@@ -178,6 +200,10 @@ static int open_one(struct captures *captures, const struct settings *settings, 
 		err = capture_discard(pin_dir, &error);
 		if (!err || err == -ENOENT)
 			err = -ENOENT;
+	}
+	if (err == -ENOENT && iface && capture_foreign(instance_bpffs(), settings->instance, iface, foreign, sizeof(foreign), &error)) {
+		log_error("%s", error.text);
+		return -EBUSY;
 	}
 	if (err == -ENOENT && iface)
 		return create(captures, settings, iface, nifaces, pin_dir);
@@ -259,9 +285,13 @@ int captures_open(struct captures *captures, const struct settings *settings, co
 
 int captures_attach(struct captures *captures)
 {
+	int failed = blocks_apply(captures);
+
+	if (failed)
+		return failed;
 	for (unsigned i = 0; i < captures->n; i++) {
 		struct capture_error error = {""};
-		int err = capture_attach(captures->list[i], &error);
+		int err = capture_gone(captures->list[i]) ? 0 : capture_attach(captures->list[i], &error);
 
 		if (err) {
 			log_error("%s", error.text);
@@ -271,6 +301,7 @@ int captures_attach(struct captures *captures)
 	for (unsigned i = 0; i < captures->n; i++) {
 		captures->resumed[i] = true; /* for the next drainer */
 		captures->refiltered[i] = false;
+		captures->rebuilt[i][0] = '\0';
 	}
 	captures->attached = captures->ever_attached = true;
 	return 0;

@@ -63,6 +63,7 @@ static void append_totals(bson_t *to, const struct lane *lane)
 	append_count(&totals, "stored", pipeline_stored(lane));
 	append_count(&totals, "filtered", sum2(t[REC_FILTERED_OWN], t[REC_FILTERED_EXPR]));
 	append_count(&totals, "blocked", t[REC_BLOCKED]);
+	append_count(&totals, "blocked_stored", t[REC_BLOCKED_STORED]);
 	append_count(&totals, "summarised", sum2(t[REC_SUMMARISED_FLOW], t[REC_SUMMARISED_PREFIX]));
 	bson_append_document_begin(&totals, "lost", -1, &lost);
 	append_count(&lost, "ring_full", t[REC_LOST_RING_FULL]);
@@ -90,8 +91,11 @@ static void append_lane(bson_t *to, const struct lane *lane)
 		if (lane->sides[s].present)
 			bson_append_utf8(&part, names[s], -1, lane->info.mode[s], -1);
 	bson_append_document_end(to, &part);
+	if (gaps_unseen(lane))
+		bson_append_utf8(to, "unseen", -1, gaps_unseen(lane), -1);
 	append_totals(to, lane);
 	bson_append_int32(to, "level", -1, (int32_t)floods_level(lane));
+	bson_append_bool(to, "summaries_written", -1, floods_written(lane));
 	if (lane->info.counting)
 		bson_append_bool(to, "counting", -1, true);
 	for (unsigned i = 0; i < lane->nrings; i++)
@@ -170,6 +174,7 @@ static char *status_line(const struct drainer *d)
 	spooling_status(&doc, d);
 	if (d->file)
 		append_file(&doc, d);
+	bson_append_int64(&doc, "block_entries", -1, d->block_entries);
 	bson_append_array_begin(&doc, "captures", -1, &list);
 	for (unsigned i = 0; i < d->nlanes; i++) {
 		snprintf(text, sizeof(text), "%u", i);

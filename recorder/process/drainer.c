@@ -57,22 +57,6 @@ static void check_count(struct drainer *d)
 	link_send(d->link, LINK_ENOUGH, 0, NULL, 0, -1);
 }
 
-/* What an interface takes with it when it goes: its hooks. What is in the rings is stored all the same. */
-static void check_interfaces(struct drainer *d)
-{
-	for (unsigned i = 0; i < d->nlanes; i++) {
-		struct lane *lane = &d->lanes[i];
-		struct witness witness;
-
-		if (lane->gone || !d->attached || witness_read(lane->info.iface, &witness) != -ENODEV)
-			continue;
-		lane->gone = true;
-		log_warn("%s: the interface is gone, and its hooks with it; end this recording and begin anew when it is back",
-			 lane->info.iface);
-		book_event(d, lane, "interface-gone", "the interface is gone; nothing of it is captured any more", NULL);
-	}
-}
-
 static void on_second(uv_timer_t *timer)
 {
 	struct drainer *d = timer->data;
@@ -82,7 +66,7 @@ static void on_second(uv_timer_t *timer)
 	if (d->state != DRAINER_RECORDING && d->state != DRAINER_ENDING)
 		return;
 	upstream_check_days(d);
-	check_interfaces(d);
+	gaps_look(d);
 	storage_check_counts(d);
 	spooling_look(d);
 	floods_look(d);
@@ -320,8 +304,9 @@ static void end_begins(struct drainer *d, uint32_t seconds)
 		return;
 	d->state = DRAINER_ENDING;
 	uv_timer_start(&d->deadline, on_deadline, seconds * 1000 > 2 * CANCEL_MS ? seconds * 1000 - CANCEL_MS : CANCEL_MS, 0);
-	book_event(d, NULL, d->attached ? "leave" : "stop",
-		   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
+	for (unsigned i = 0; i < d->nlanes; i++)
+		book_event(d, &d->lanes[i], d->attached ? "leave" : "stop",
+			   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
 	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER && all_idle(d))
 		upstream_give_up(d); /* nothing to wait for */
 	/* Capture goes on behind us: store what was there at this moment, the rest is the next process's. */
@@ -414,14 +399,56 @@ static void tell_start(struct drainer *d, struct lane *lane)
 {
 	const struct link_capture *info = &lane->info;
 	bson_t details = BSON_INITIALIZER;
+	char boot[40], text[200];
 
+	gaps_boot_id(boot);
+	bson_append_binary(&details, "capture", -1, BSON_SUBTYPE_BINARY, info->id, CAPTURE_ID_LEN);
+	bson_append_utf8(&details, "instance", -1, d->settings->instance, -1);
+	bson_append_utf8(&details, "boot", -1, boot, -1);
+	bson_append_int64(&details, "netns", -1, (int64_t)info->netns);
+	bson_append_utf8(&details, "build", -1, info->build, -1);
 	bson_append_utf8(&details, "filter", -1, info->filter, -1);
+	if (!info->resumed) /* where the balance begins: without it nobody would miss a first row that is gone */
+		for (unsigned s = 0; s < REC_SIDES; s++)
+			if (lane->sides[s].present)
+				bson_append_int64(&details, s == REC_TX ? "tx_sec" : "rx_sec", -1,
+						  (int64_t)lane->sides[s].balance.settled.sec + 1);
 	book_event(d, lane, info->resumed ? "resume" : "start",
 		   info->resumed ? "a new process takes over the capture" : "capture begins", &details);
 	if (info->refiltered)
 		book_event(d, lane, "filter", info->filter[0] ? "the capture filter is another one now"
 							      : "the capture has no filter any more", &details);
+	if (info->rebuilt[0]) {
+		snprintf(text, sizeof(text), "the programs of build %s were replaced in place by those of %s", info->rebuilt,
+			 info->build);
+		book_event(d, lane, "program", text, &details);
+	}
 	bson_destroy(&details);
+}
+
+/* The number of the block list's entries, and perhaps a change of it. */
+static void take_block(struct drainer *d, const struct link_message *message)
+{
+	const struct link_block *block = (const struct link_block *)message->payload;
+	bson_t *details;
+	bson_error_t error;
+	bson_iter_t at;
+	char text[160];
+	bool added;
+
+	d->block_entries = message->arg;
+	if (message->len <= sizeof(*block) || message->payload[message->len - 1])
+		return;
+	details = bson_new_from_json((const uint8_t *)block->json, -1, &error);
+	if (!details) {
+		log_error("a change of the block list cannot be read, and is not told to the database: %s", error.message);
+		return;
+	}
+	added = bson_iter_init_find(&at, details, "action") && BSON_ITER_HOLDS_UTF8(&at) && !strcmp(bson_iter_utf8(&at, NULL), "add");
+	snprintf(text, sizeof(text), "%lld entries were %s the block list",
+		 bson_iter_init_find(&at, details, "count") ? (long long)bson_iter_as_int64(&at) : 0, added ? "added to" : "taken off");
+	book_block(d, block->stamp, text, details);
+	bson_destroy(details);
 }
 
 static void handle(struct drainer *d, struct link_message *message)
@@ -438,6 +465,7 @@ static void handle(struct drainer *d, struct link_message *message)
 				lane->started = true;
 				tell_start(d, lane);
 			}
+		gaps_look(d);
 		break;
 	case LINK_END:
 		end_begins(d, message->arg);
@@ -447,6 +475,13 @@ static void handle(struct drainer *d, struct link_message *message)
 		break;
 	case LINK_RELOAD:
 		reload(d, message);
+		break;
+	case LINK_TELL:
+		if (message->len == sizeof(struct link_tell))
+			gaps_tell(d, (const struct link_tell *)message->payload);
+		break;
+	case LINK_BLOCK:
+		take_block(d, message);
 		break;
 	default:
 		log_warn("message %u of the keeper is not known", message->type);

@@ -6,6 +6,7 @@
  *   lane.c      one capture's memory: maps, rings, journal, takeover
  *   pipeline.c  batches on their way: cut -> prepare -> recipe -> write -> settled; open.c takeover.c
  *   book.c      the small documents: balance rows at each horizon, events
+ *   gaps.c      what could not be seen
  *   upstream.c  database and file: opening, the coming days, what they say
  *   storage.c   what the server takes: buckets or documents
  *   addresses.c which addresses are ours
@@ -82,6 +83,7 @@ struct put {
 	uint8_t drop_from[BALANCE_ID_LEN], drop_to[BALANCE_ID_LEN];
 	enum sink_outcome outcome;
 	struct sink_report report;
+	uint64_t stamp; /* of a change of the block list */
 	void (*settled)(struct put *put); /* on the loop, only when settled; before the put is freed */
 	void *arg;
 };
@@ -124,7 +126,7 @@ struct lane {
 	struct rec_count stored;  /* since the capture began: acknowledged and settled in order */
 	uint64_t ring_peak;       /* bytes, the fullest that a ring was at a tick */
 	bool started;             /* the start event is written */
-	bool gone;                /* its interface went: said */
+	uint32_t unseen[1 + REC_SIDES]; /* enum gap_why of the gaps that are open: the interface, its hooks */
 };
 
 enum drainer_state { DRAINER_STARTING, DRAINER_RECORDING, DRAINER_ENDING, DRAINER_CLOSING };
@@ -142,7 +144,7 @@ struct drainer {
 	uv_pipe_t listener; /* status */
 	unsigned askers;
 	uv_work_t start_work, horizon_work, days_work;
-	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping;
+	bool horizon_busy, horizon_last, days_busy, own_scanning, stepping, gaps_busy;
 
 	int link;
 	int control;
@@ -161,6 +163,7 @@ struct drainer {
 	bool patient;     /* as long as it takes: meanwhile the spool is there */
 	bool enough_sent;
 	bool handles_open;
+	bool gaps_known;    /* what was before these captures was looked up */
 	bool final_horizon; /* a horizon behind the end of capture was read */
 	uint8_t sensor_id[16];
 
@@ -212,6 +215,7 @@ struct drainer {
 	struct put *puts, *puts_last; /* events: in order, one at a time */
 	unsigned nputs;
 	unsigned working; /* flights and puts on workers */
+	unsigned block_entries; /* of the block list */
 	struct rec_own_key *own; /* connections told to the keeper */
 	unsigned nowns;
 };
@@ -238,8 +242,21 @@ void book_rows(struct drainer *d);     /* rows that can be written now */
 bool book_idle(const struct drainer *d);
 void book_drop(struct drainer *d); /* forgets what is on its way; no worker may have any of it */
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details);
+void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
+		   const bson_t *details);
+void book_keep(struct drainer *d, const bson_t *event); /* a whole document of `events`, copied */
+/* A change of the block list, at its own time; the keeper is told when the database knows it. */
+void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details);
+/* The same pairs are the same event, however often it is told. */
+void book_clock_step(struct drainer *d, struct lane *lane, const struct clock_pair *old, const struct clock_pair *now);
 void book_resume(struct drainer *d); /* the sink became ready: events that waited for it go */
 void book_sensor(struct drainer *d);
+
+/* gaps.c */
+void gaps_tell(struct drainer *d, const struct link_tell *tell);
+void gaps_look(struct drainer *d); /* again and again, until what was before these captures is known */
+void gaps_boot_id(char out[40]);
+const char *gaps_unseen(const struct lane *lane); /* why nothing is seen at the moment; NULL: it is */
 
 /* addresses.c */
 /* The table of this moment: own addresses and the networks of --home. NULL when out of memory. One thread. */

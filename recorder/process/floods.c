@@ -280,6 +280,16 @@ unsigned floods_level(const struct lane *lane)
 	return lane->floods.level;
 }
 
+bool floods_written(const struct lane *lane)
+{
+	const struct floods *f = &lane->floods;
+	struct rec_count now[2];
+
+	totals(lane, now);
+	return !f->write && !more(now, f->begun) &&
+	       f->written >= __atomic_load_n(&lane->desk[REC_DESK_CONTROL].control.epoch, __ATOMIC_ACQUIRE) >> 32;
+}
+
 void floods_tick(struct drainer *d)
 {
 	for (unsigned i = 0; i < d->nlanes && d->state != DRAINER_CLOSING; i++)

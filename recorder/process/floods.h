@@ -40,5 +40,7 @@ bool floods_idle(const struct drainer *d);
 void floods_drop(struct drainer *d);
 /* 0: all is stored; 2: heavy keys are counted by 5-tuple; 3: some by network or protocol. Falls after three calm seconds. */
 unsigned floods_level(const struct lane *lane);
+/* All that was counted so far is written and acknowledged. */
+bool floods_written(const struct lane *lane);
 
 #endif

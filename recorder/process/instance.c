@@ -36,6 +36,11 @@ const char *instance_bpffs(void)
 	return from_env("XDP_RECORDER_BPFFS", CAPTURE_BPFFS);
 }
 
+const char *instance_state(void)
+{
+	return from_env("XDP_RECORDER_STATE", "/var/lib/xdp-recorder");
+}
+
 static bool name_is_sound(const char *name)
 {
 	return *name && strlen(name) < INSTANCE_NAME_MAX && *name != '.' && !strchr(name, '/');
@@ -93,7 +98,7 @@ static bool has_entries(const char *path)
 
 int instance_look(struct instance *instance, const char *name)
 {
-	char lock[PATH_MAX];
+	char lock[PATH_MAX], foreign[PATH_MAX];
 	CLEANUP_CLOSE int fd = -1;
 
 	memset(instance, 0, sizeof(*instance));
@@ -109,6 +114,7 @@ int instance_look(struct instance *instance, const char *name)
 		return -EINVAL;
 	}
 	instance->pinned = has_entries(instance->pin_dir);
+	instance->foreign = capture_foreign(instance_bpffs(), name, NULL, foreign, sizeof(foreign), NULL);
 	fd = open(lock, O_RDWR | O_CLOEXEC);
 	if (fd >= 0)
 		instance->keeper = lock_holder(fd);
@@ -125,7 +131,7 @@ int instance_list(struct instance *list, int max)
 		return errno == ENOENT ? 0 : -errno;
 	while (n < max && (entry = readdir(dir)))
 		if (name_is_sound(entry->d_name) && instance_look(&list[n], entry->d_name) == 0 &&
-		    (list[n].keeper || list[n].pinned))
+		    (list[n].keeper || list[n].pinned || list[n].foreign))
 			n++;
 	closedir(dir);
 	return n;

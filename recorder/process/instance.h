@@ -25,11 +25,14 @@ struct instance {
 	char control[PATH_MAX]; /* path of the status socket */
 	pid_t keeper;           /* 0: no process has the lock */
 	bool pinned;            /* there are pins: capture may be going on */
+	bool foreign;           /* there are pins of a build with another layout: see capture_foreign */
 };
 
 /* The directories named above. */
 const char *instance_run_root(void);
 const char *instance_bpffs(void);
+/* What outlives a reboot: $XDP_RECORDER_STATE or /var/lib/xdp-recorder. */
+const char *instance_state(void);
 
 /* Fills the paths and looks at lock and pins. -EINVAL (with a log line) when the name cannot be a directory's. */
 int instance_look(struct instance *instance, const char *name);

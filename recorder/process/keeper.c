@@ -22,14 +22,16 @@
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
-#include "recorder/process/keeper_internal.h"
 #include "recorder/process/spool_dir.h"
+#include "recorder/process/watch.h"
 
 #define END_S 10u            /* what a signal gives the drainer */
 #define STOP_S 60u           /* what `stop` gives it, to start and to store */
 #define DRAINER_GONE_S 1u    /* from its goodbye to its exit: it has nothing left to store */
 #define LOCK_WAIT_S 20u      /* for a drainer whose keeper died */
 #define MESSAGES_A_TURN 64u
+#define TELLS 32u            /* newest findings of the watch, for a drainer that is started again */
+#define KILLED_S 5u          /* from SIGKILL to the end; longer only on a disk that does not answer */
 #define RESPAWN_MIN_MS 100
 #define RESPAWN_MAX_MS 5000
 
@@ -50,6 +52,10 @@ struct keeper {
 	uint64_t respawn_at; /* boot ns, 0: not due */
 	unsigned respawn_ms;
 	struct link_summary summary;
+	struct watch *watch; /* NULL: nothing is attached, or it is ending */
+	struct link_tell tells[TELLS];
+	unsigned ntells; /* so many were told; the newest are kept */
+	struct blocks blocks;
 	bson_t *reloaded; /* after a SIGHUP: what a drainer that is started again must be told */
 	int status;
 };
@@ -59,12 +65,11 @@ struct keeper {
 /* One for each sensor name on this machine, made once: <state>/sensors/<name>, 16 bytes. */
 static int read_sensor_id(const char *name, uint8_t id[16])
 {
-	const char *state = getenv("XDP_RECORDER_STATE");
+	const char *state = instance_state();
 	char path[PATH_MAX];
 	CLEANUP_CLOSE int fd = -1;
 	int n;
 
-	state = state && *state ? state : "/var/lib/xdp-recorder";
 	n = snprintf(path, sizeof(path), "%s/sensors", state);
 	if (n < 0 || n >= (int)sizeof(path) - 260)
 		return -ENAMETOOLONG;
@@ -134,6 +139,34 @@ static int open_signals(struct keeper *k)
 	return k->signals < 0 ? -errno : 0;
 }
 
+/* ---- what the watch finds -------------------------------------------------------------------------------------- */
+
+/* To the drainer that there is, and kept for the next one: its document has the same _id, however often it comes. */
+static void on_tell(void *arg, const struct link_tell *tell)
+{
+	struct keeper *k = arg;
+
+	k->tells[k->ntells++ % TELLS] = *tell;
+	if (k->link >= 0)
+		link_send(k->link, LINK_TELL, 0, tell, sizeof(*tell), -1);
+}
+
+static void tell_again(const struct keeper *k)
+{
+	unsigned n = k->ntells < TELLS ? k->ntells : TELLS;
+
+	for (unsigned i = k->ntells - n; k->link >= 0 && i < k->ntells; i++)
+		link_send(k->link, LINK_TELL, 0, &k->tells[i % TELLS], sizeof(k->tells[0]), -1);
+}
+
+static void end_watch(struct keeper *k, bool captures_end)
+{
+	if (k->watch && captures_end)
+		watch_end(k->watch);
+	watch_free(k->watch);
+	k->watch = NULL;
+}
+
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
 static void arm_deadline(struct keeper *k, unsigned seconds)
@@ -147,6 +180,7 @@ static void begin_end(struct keeper *k, enum ending how, unsigned seconds)
 	if (k->ending != NOT_ENDING)
 		return;
 	k->ending = how;
+	end_watch(k, how == ENDING_STOP);
 	if (how == ENDING_STOP)
 		captures_detach(&k->captures);
 	arm_deadline(k, seconds);
@@ -234,7 +268,8 @@ static void tidy(struct keeper *k)
 			  where_to(k->settings));
 		return;
 	}
-	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s", (unsigned long long)k->summary.waiting, name, where_to(k->settings),
+	log_error("%llu packets are not stored; they stay in the rings: `xdp-recorder stop %s %s` stores them when there is %s",
+		  (unsigned long long)k->summary.waiting, name, where_to(k->settings),
 		  !k->settings->write ? "a database" : k->settings->mongo ? "a database and room on the disk" : "room on the disk");
 }
 
@@ -244,8 +279,10 @@ static int start_drainer(struct keeper *k)
 {
 	k->respawn_at = 0;
 	k->link = spawn_drainer(k->settings, &k->captures, k->control, k->output, k->spool, k->lock, k->sensor_id, k->ready, &k->drainer);
-	if (k->link >= 0)
+	if (k->link >= 0) {
+		tell_again(k);
 		return 0;
+	}
 	k->drainer = 0;
 	return k->link;
 }
@@ -258,6 +295,8 @@ static void on_ready(struct keeper *k)
 	k->respawn_ms = RESPAWN_MIN_MS;
 	if (k->ending != NOT_ENDING)
 		return;
+	if (first && (k->watch = watch_new(&k->captures, on_tell, k)))
+		watch_resume(k->watch);
 	/* Those that are on already stay as they are. */
 	if (captures_attach(&k->captures)) {
 		k->status = 1;
@@ -265,6 +304,9 @@ static void on_ready(struct keeper *k)
 		return;
 	}
 	link_send(k->link, LINK_ATTACHED, 1, NULL, 0, -1);
+	if (k->watch)
+		watch_look(k->watch, false);
+	blocks_send(&k->blocks, &k->captures, k->link, true);
 	for (unsigned i = 0; first && i < k->captures.n; i++) {
 		const struct capture *c = k->captures.list[i];
 		const char *rx = capture_mode(c, REC_RX), *tx = capture_mode(c, REC_TX);
@@ -287,6 +329,10 @@ static void on_message(struct keeper *k, const struct link_message *m)
 	case LINK_OWN_DEL:
 		if (m->len == sizeof(struct rec_own_key))
 			captures_own(&k->captures, (const struct rec_own_key *)m->payload, m->type == LINK_OWN_ADD);
+		break;
+	case LINK_BLOCK_TOLD:
+		if (m->len == sizeof(uint64_t))
+			blocks_told(&k->blocks, *(const uint64_t *)m->payload);
 		break;
 	case LINK_ENOUGH:
 		if (m->arg)
@@ -459,9 +505,23 @@ static int next_wait(const struct keeper *k)
 		due = k->deadline;
 	if (k->respawn_at && k->respawn_at < due)
 		due = k->respawn_at;
+	if (k->watch && watch_due(k->watch) < due)
+		due = watch_due(k->watch);
 	if (due == UINT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)((due - now) / 1000000) + 1;
+}
+
+/* A process in an uninterruptible wait is not waited for: it has the lock for as long as it lives, so nobody takes over from it. */
+static void await_killed(const struct keeper *k)
+{
+	for (unsigned tries = 0; tries < KILLED_S * 100; tries++) {
+		if (waitpid(k->drainer, NULL, WNOHANG) != 0)
+			return;
+		usleep(10000);
+	}
+	log_error("the drainer (process %d) hangs in the kernel, on a disk perhaps, and cannot be killed; its instance is locked until "
+		  "it ends", (int)k->drainer);
 }
 
 static void check_times(struct keeper *k)
@@ -479,7 +539,7 @@ static void check_times(struct keeper *k)
 		if (!k->ended)
 			log_error("the drainer does not end: it is killed; nothing is lost by that, its recipes are in the journal");
 		kill(k->drainer, SIGKILL);
-		waitpid(k->drainer, NULL, 0);
+		await_killed(k);
 		read_link(k);
 		k->drainer = 0;
 	}
@@ -488,14 +548,20 @@ static void check_times(struct keeper *k)
 static void loop(struct keeper *k)
 {
 	while (k->drainer || (k->respawn_at && k->ending == NOT_ENDING)) {
-		struct pollfd fds[2] = {
+		struct pollfd fds[4] = {
 			{.fd = k->signals, .events = POLLIN},
 			{.fd = k->link, .events = POLLIN},
+			{.fd = k->watch ? watch_fd(k->watch) : -1, .events = POLLIN},
+			{.fd = k->blocks.watch, .events = POLLIN},
 		};
 
-		poll(fds, 2, next_wait(k));
+		poll(fds, 4, next_wait(k));
 		read_link(k);
+		if (blocks_stirred(&k->blocks) && k->ready && k->link >= 0 && k->ending == NOT_ENDING)
+			blocks_send(&k->blocks, &k->captures, k->link, false);
 		read_signals(k);
+		if (k->watch && (fds[2].revents || clock_boot_ns() >= watch_due(k->watch)))
+			watch_look(k->watch, fds[2].revents != 0);
 		check_times(k);
 	}
 }
@@ -529,8 +595,11 @@ static void record(struct keeper *k, enum keeper_mode mode)
 	uid_t uid;
 	gid_t gid;
 
-	if (mode == KEEPER_STOP)
+	if (mode == KEEPER_STOP) {
+		k->watch = watch_new(&k->captures, on_tell, k);
+		end_watch(k, true);
 		captures_detach(&k->captures);
+	}
 	if (spawn_user(k->settings->user, &uid, &gid) ||
 	    (k->control = spawn_control(k->instance.control, uid)) < 0 || start_drainer(k)) {
 		captures_remove(&k->captures, true);
@@ -539,7 +608,9 @@ static void record(struct keeper *k, enum keeper_mode mode)
 	}
 	if (mode == KEEPER_STOP)
 		begin_end(k, ENDING_STOP, STOP_S);
+	blocks_open(&k->blocks, k->settings->instance);
 	loop(k);
+	blocks_close(&k->blocks);
 	tidy(k);
 }
 
@@ -593,6 +664,7 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 			detach(k);
 		else
 			record(k, mode);
+		end_watch(k, false);
 		captures_close(&k->captures);
 		status = k->status;
 	}

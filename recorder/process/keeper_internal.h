@@ -4,8 +4,10 @@
  *
  *   keeper.c    life: the order of things, signals, the drainer's messages, the summary
  *   captures.c  an instance's captures: created, resumed, attached, detached, removed
+ *   blocks.c    the block list: into the maps before a hook is attached, its changes to the drainer
  *   output.c    the file of --write
  *   spool_dir.c the directory of --spool
+ *   watch.c     is what is captured also seen? gaps, hooks put on again
  *   spawn.c     the drainer process: privileges dropped, descriptors handed over
  */
 #ifndef XDP_RECORDER_PROCESS_KEEPER_INTERNAL_H
@@ -27,6 +29,7 @@ struct captures {
 	struct capture *list[KEEPER_CAPTURES];
 	bool resumed[KEEPER_CAPTURES];
 	bool refiltered[KEEPER_CAPTURES]; /* it was resumed with another filter, which no drainer was told yet */
+	char rebuilt[KEEPER_CAPTURES][64]; /* the build whose programs were replaced, which no drainer was told yet */
 	struct filter *filter; /* of the settings, NULL: none; for all captures, as long as they are open */
 	unsigned n;
 	bool attached;      /* a hook of any of them is on, or is to be taken for it */
@@ -50,6 +53,23 @@ void captures_close(struct captures *captures);
 void captures_own(struct captures *captures, const struct rec_own_key *key, bool add);
 /* All connections of a drainer that is gone. */
 void captures_forget_own(struct captures *captures);
+
+/* The host's block list in the maps of all captures. 0 or -errno with a log line: then attach nothing. */
+int blocks_apply(struct captures *captures);
+
+/* What is to be told of the list: each change once to each instance's database, also one that was made while no process was there. */
+struct blocks {
+	int watch; /* inotify on the state directory, -1: none */
+	const char *instance;
+	uint64_t told, sent; /* stamps of the newest change: in the database; on its way to it */
+};
+void blocks_open(struct blocks *blocks, const char *instance);
+void blocks_close(struct blocks *blocks);
+/* Changes that were not sent yet, and the number of entries, to the drainer. `anew`: it is another drainer. */
+void blocks_send(struct blocks *blocks, const struct captures *captures, int link, bool anew);
+/* Something in the state directory is new; whether it can have to do with the list. */
+bool blocks_stirred(struct blocks *blocks);
+void blocks_told(struct blocks *blocks, uint64_t stamp);
 
 /* JSON lines for a name in .json, and for stdout with --json; else pcapng. */
 enum file_format output_format(const struct settings *settings);

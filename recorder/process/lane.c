@@ -86,7 +86,6 @@ void lane_check_clock(struct lane *lane, const struct clock_sample *sample, bool
 	struct clock_pair pair = {sample->boot, sample->wall};
 	struct clock_pair old;
 	uint64_t keep_from = sample->boot;
-	char text[160];
 
 	if (!n) {
 		/* The rings may be older than this process by a moment: the first pair holds from the beginning. */
@@ -111,10 +110,20 @@ void lane_check_clock(struct lane *lane, const struct clock_sample *sample, bool
 		if (lane->sides[side].present && lane->sides[side].balance.settled.sec * NS_PER_SEC < keep_from)
 			keep_from = lane->sides[side].balance.settled.sec * NS_PER_SEC;
 	journal_add_pair(lane->journal, &pair, keep_from);
-	snprintf(text, sizeof(text), "the wall clock stepped by %+.6f s",
+	log_warn("%s: the wall clock stepped by %+.6f s", lane->info.iface,
 		 (double)(clock_pair_offset(&pair) - clock_pair_offset(&old)) / 1e9);
-	log_warn("%s: %s", lane->info.iface, text);
-	book_event(lane->drainer, lane, "clock-step", text, NULL);
+	if (!takeover) /* else it is told with those before it */
+		book_clock_step(lane->drainer, lane, &old, &pair);
+}
+
+/* A process that saw a step may have died before it had told of it: the steps that the journal knows are told once more. */
+static void tell_steps(struct lane *lane)
+{
+	const struct clock_pair *pairs;
+	unsigned n = journal_pairs(lane->journal, &pairs);
+
+	for (unsigned i = 1; i < n; i++)
+		book_clock_step(lane->drainer, lane, &pairs[i - 1], &pairs[i]);
 }
 
 static int open_balance(struct lane *lane)
@@ -160,6 +169,7 @@ int lane_open(struct lane *lane)
 	if (err)
 		return err;
 	lane_check_clock(lane, &sample, true);
+	tell_steps(lane);
 	return pipeline_take_over(lane) ? 0 : -ENOMEM;
 }
 

@@ -32,12 +32,15 @@ enum link_type {
 	LINK_END,          /* store everything within arg seconds, then leave */
 	LINK_DUMP,         /* print the counters */
 	LINK_RELOAD,       /* BSON of struct settings */
+	LINK_TELL,         /* struct link_tell: what the keeper's watch has found; may come again, under the same _id */
+	LINK_BLOCK,        /* arg: entries of the block list; payload: none, or struct link_block, a change to be told */
 	/* drainer -> keeper */
 	LINK_READY,        /* recording; taken over what was there */
 	LINK_OWN_ADD,      /* struct rec_own_key */
 	LINK_OWN_DEL,      /* struct rec_own_key */
 	LINK_ENOUGH,       /* -c is reached: end the capture */
 	LINK_ENDED,        /* struct link_summary */
+	LINK_BLOCK_TOLD,   /* uint64_t: the change of that stamp is in the database */
 	LINK_FAILED,       /* arg: exit status; text (already logged): do not start another drainer */
 };
 
@@ -52,10 +55,29 @@ struct link_capture {
 	bool counting; /* nothing is stored */
 	uint32_t resumed; /* 1: it was pinned, another process had it before */
 	uint32_t refiltered; /* 1: and it had another capture filter until now */
+	uint64_t created;    /* boot ns: capture began */
+	uint64_t netns;	     /* cookie of the network namespace */
+	char rebuilt[64];    /* the build whose programs were replaced just now, "" when they were not */
+	char build[64];	     /* of those that run */
 	char filter[FILTER_TEXT_MAX + 4]; /* text of the capture filter in force, "" for none */
 };
 
 _Static_assert(sizeof(struct link_capture) <= LINK_PAYLOAD_MAX, "a capture is told in one message");
+
+struct link_tell {
+	uint32_t capture; /* in the order of LINK_CAPTURE */
+	uint32_t side;	  /* of a gap: 0 the interface, 1 + enum rec_side a hook */
+	uint32_t why, by; /* of a gap: enum gap_why, gap_by */
+	uint64_t begin;	  /* boot ns; of an event: when it was found */
+	uint64_t end;	  /* boot ns, 0: it lasts */
+	char kind[16];	  /* of an event that is no gap, else "" */
+	char text[240];
+};
+
+struct link_block {
+	uint64_t stamp; /* when, CLOCK_REALTIME ns; one change has it */
+	char json[];    /* what (cli/cmd_block.c), with its NUL */
+};
 
 struct link_summary {
 	struct rec_count term[REC_TERMS];

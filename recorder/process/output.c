@@ -12,6 +12,8 @@
 #include "recorder/core/util.h"
 #include "recorder/process/keeper_internal.h"
 
+#define READER_WAIT_S 10u
+
 static bool ends_with(const char *text, const char *end)
 {
 	size_t len = strlen(text), n = strlen(end);
@@ -47,13 +49,44 @@ static int open_stdout(void)
 	return fd;
 }
 
-/* A named pipe is opened for writing alone (and waits for its reader): who could also read would never learn that the reader goes. */
+/*
+ * A named pipe is opened for writing alone: who could also read would never learn that the reader goes. Its reader is waited for, but
+ * not for ever, and not in open(2), which holds up everything.
+ */
+static int open_pipe(const char *path)
+{
+	for (unsigned tries = 0;; tries++) {
+		int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+		if (fd >= 0) {
+			if (!fcntl(fd, F_SETFL, O_WRONLY))
+				return fd;
+			close(fd);
+			return -errno;
+		}
+		if (errno != ENXIO || tries >= READER_WAIT_S * 20) {
+			int err = errno;
+
+			if (err == ENXIO)
+				log_error("--write %s: nobody has opened this pipe to read it within %u s: start its reader first, or with it",
+					  path, READER_WAIT_S);
+			else
+				log_error("--write %s: %s", path, strerror(err));
+			return -err;
+		}
+		usleep(50000);
+	}
+}
+
 static int open_named(const char *path)
 {
 	struct stat st;
-	bool fifo = !stat(path, &st) && S_ISFIFO(st.st_mode);
-	int fd = open(path, (fifo ? O_WRONLY : O_RDWR | O_CREAT) | O_CLOEXEC | O_NOCTTY, 0600), err = errno;
+	int fd, err;
 
+	if (!stat(path, &st) && S_ISFIFO(st.st_mode))
+		return open_pipe(path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+	err = errno;
 	if (fd >= 0)
 		return fd;
 	log_error("--write %s: %s", path, strerror(err));

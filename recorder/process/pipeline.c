@@ -21,7 +21,9 @@
 
 /* Where --batch-packets and --batch-age say nothing. */
 #define DOCUMENTS_BATCH 4096u
-#define BUCKETS_BATCH 65536u
+#define BUCKETS_BATCH 262144u /* flow.h's most: fewer index entries and bytes a packet the more are grouped at once */
+#define BUCKETS_BATCH_LEAST 65536u
+#define BUCKETS_RINGS 16u /* but not more than such a part of the rings */
 #define DOCUMENTS_AGE_MS 200u
 #define BUCKETS_AGE_MS 2000u
 #define SLOW_PACKETS 100u /* fewer after DOCUMENTS_AGE_MS are slow traffic: they are sent, and their batch stays open */
@@ -276,9 +278,17 @@ static void sequence(struct lane *lane)
 
 /* ---- cut ------------------------------------------------------------------------------------------------------ */
 
-static uint64_t batch_most(const struct settings *s, const struct sink_storage *storage)
+static uint64_t batch_most(const struct lane *lane, const struct sink_storage *storage)
 {
-	return s->batch_packets ? s->batch_packets : storage->mode == JOURNAL_BUCKETS ? BUCKETS_BATCH : DOCUMENTS_BATCH;
+	const struct settings *s = lane->drainer->settings;
+	uint64_t fits;
+
+	if (s->batch_packets)
+		return s->batch_packets;
+	if (storage->mode != JOURNAL_BUCKETS)
+		return DOCUMENTS_BATCH;
+	fits = lane->info.ring_size * lane->nrings / BUCKETS_RINGS / RECORD_TYPICAL;
+	return fits < BUCKETS_BATCH_LEAST ? BUCKETS_BATCH_LEAST : fits > BUCKETS_BATCH ? BUCKETS_BATCH : fits;
 }
 
 static uint64_t batch_age_ns(const struct settings *s, const struct sink_storage *storage, uint64_t pending)
@@ -325,7 +335,7 @@ static uint64_t cut_due(const struct lane *lane, const struct sink_storage *stor
 	const struct batch first = {.pair = pair, .span_s = storage->span_s, .first_boot = oldest};
 	uint64_t due, end;
 
-	if (pending >= batch_most(s, storage) * RECORD_TYPICAL || quarter_pending(lane) ||
+	if (pending >= batch_most(lane, storage) * RECORD_TYPICAL || quarter_pending(lane) ||
 	    lane->drainer->state == DRAINER_ENDING)
 		return 0;
 	due = oldest + batch_age_ns(s, storage, pending);
@@ -346,7 +356,7 @@ static bool cut_one(struct lane *lane, const struct sink_storage *storage)
 	const struct clock_pair *pairs;
 	unsigned npairs = journal_pairs(lane->journal, &pairs);
 	struct batch *batch = cut_batch(&lane->source, lane->rings, lane->nrings, pairs, npairs, storage->span_s,
-					(uint32_t)batch_most(lane->drainer->settings, storage));
+					(uint32_t)batch_most(lane, storage));
 	struct flight *flight;
 
 	if (!batch)

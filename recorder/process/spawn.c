@@ -24,6 +24,7 @@
 
 #define LINK_FD 3
 #define LOCK_FD 4
+#define START_S 10 /* for a drainer to take one message */
 #define HIGH_FD 10 /* above both */
 
 int spawn_user(const char *name, uid_t *uid, gid_t *gid)
@@ -132,7 +133,7 @@ static int send_settings(int link, const struct settings *settings)
 	return err;
 }
 
-static int send_capture(int link, const struct capture *c, bool resumed, bool refiltered)
+static int send_capture(int link, const struct capture *c, bool resumed, bool refiltered, const char *rebuilt)
 {
 	struct link_capture info = {
 		.cpus = capture_cpus(c),
@@ -144,6 +145,10 @@ static int send_capture(int link, const struct capture *c, bool resumed, bool re
 	int err;
 
 	memcpy(info.id, capture_id(c), CAPTURE_ID_LEN);
+	snprintf(info.rebuilt, sizeof(info.rebuilt), "%s", rebuilt);
+	capture_build_name(c, info.build);
+	info.created = capture_seen(c)->created;
+	info.netns = capture_netns(c);
 	snprintf(info.iface, sizeof(info.iface), "%s", capture_iface(c));
 	snprintf(info.filter, sizeof(info.filter), "%s", capture_filter(c));
 	for (unsigned side = 0; side < REC_SIDES; side++)
@@ -188,6 +193,9 @@ int spawn_drainer(const struct settings *settings, const struct captures *captur
 	if (*pid == 0)
 		become_drainer(pair[1], lock, uid, gid);
 	close(pair[1]);
+	/* A drainer that stands still does not hold the keeper. */
+	if (setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = START_S}, sizeof(struct timeval)))
+		log_warn("SO_SNDTIMEO: %s", strerror(errno));
 	err = send_settings(pair[0], settings);
 	if (!err)
 		err = link_send(pair[0], LINK_CONTROL, 0, NULL, 0, control);
@@ -196,7 +204,7 @@ int spawn_drainer(const struct settings *settings, const struct captures *captur
 	if (!err && spool >= 0)
 		err = link_send(pair[0], LINK_SPOOL, 0, NULL, 0, spool);
 	for (unsigned i = 0; !err && i < captures->n; i++)
-		err = send_capture(pair[0], captures->list[i], captures->resumed[i], captures->refiltered[i]);
+		err = send_capture(pair[0], captures->list[i], captures->resumed[i], captures->refiltered[i], captures->rebuilt[i]);
 	if (!err)
 		err = link_send(pair[0], LINK_START, (captures->attached ? LINK_START_ATTACHED : 0) | (again ? LINK_START_AGAIN : 0),
 				sensor_id, 16, -1);

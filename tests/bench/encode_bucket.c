@@ -9,8 +9,10 @@
  * unit` lines; the time of each batch is the least of all rounds. Exit status 1 when a check fails or the size misses
  * its aim.
  *
- * usage: encode_bucket [--smoke | --once TRACE PACKETS]
- *        --smoke: one round over few packets; --once: one batch, once and only to buckets, to count instructions
+ * usage: encode_bucket [--smoke | --once TRACE PACKETS | --whole TRACE PACKETS]
+ *        --smoke: one round over few packets; --once: one batch, twice and only to buckets, to count instructions of
+ *        the second time, then a sum of the bytes: valgrind --tool=callgrind --toggle-collect=counted; --whole: nothing
+ * but the whole, in batches of so many packets: to compare two builds, run by turns
  */
 #include <bson/bson.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@
 #define SIZE_AIM 1.0 /* percent more than the plain encoder */
 #define COMMAND_BYTES 1000000u
 #define SMOKE_PACKETS 16384u
+#define WHOLE_PACKETS 131072u
 
 static const struct batch_source source = {.capture = {1, 2, 3}, .sensor = "sensor-one", .iface = "enp3s0"};
 static const char collection[] = "packets_20260101";
@@ -316,11 +319,50 @@ static void run(const char *trace, const struct trace *t, uint32_t n, unsigned r
 	free(records);
 }
 
+/* Not inlined, so that it has a name to count by. */
+static __attribute__((noinline)) uint64_t counted(struct batch *b)
+{
+	uint64_t bytes = part_buckets(b);
+
+	__asm__ volatile("" ::: "memory"); /* nor a tail call */
+	return bytes;
+}
+
+/* A number of all bytes of all commands, to see that two builds make the same. */
+static uint64_t part_sum(struct batch *b)
+{
+	uint64_t sum = 0xcbf29ce484222325;
+
+	plan(b);
+	for (uint32_t next = 0; next < maker->buckets;) {
+		if (bucket_command(maker, &command, collection, next, COMMAND_BYTES, 10000, &next) < 1)
+			abort();
+		for (size_t i = 0; i < command.len; i++)
+			sum = (sum ^ command.data[i]) * 0x100000001b3;
+	}
+	printf("sum %016lx\n", sum);
+	return 0;
+}
+
 static void run_once(const struct trace *t, uint32_t n)
 {
 	n = n < t->n ? n : t->n;
 	sort_batches(t->records, n, n);
-	measure(t->records, n, n, part_buckets, 1);
+	measure(t->records, n, n, part_buckets, 1); /* the maker has its memory now, and has seen so many keys */
+	measure(t->records, n, n, counted, 1);
+	measure(t->records, n, n, part_sum, 1);
+}
+
+static void run_whole(const char *trace, const struct trace *t, uint32_t size)
+{
+	sort_batches(t->records, t->n, size);
+	for (int level = COLUMN_BEST; level >= COLUMN_SSE2; level--) {
+		if ((int)column_use((enum column_level)level) != level)
+			continue;
+		print(trace, size, level == COLUMN_SSE2 ? "sse2." : "avx2.", "whole",
+		      measure(t->records, t->n < WHOLE_PACKETS ? t->n : WHOLE_PACKETS, size, part_buckets, 25).ns,
+		      "ns/packet");
+	}
 }
 
 /* ---- traces ---------------------------------------------------------------------------------------------------------
@@ -460,11 +502,12 @@ int main(int argc, char **argv)
 {
 	static const struct ends_network home[] = {{.address = {10}, .family = 4, .prefix = 8},
 						   {.address = {0x20, 0x01, 0x0d, 0xb8}, .family = 6, .prefix = 32}};
-	bool smoke = argc == 2 && !strcmp(argv[1], "--smoke"), once = argc == 4 && !strcmp(argv[1], "--once");
+	bool smoke = argc == 2 && !strcmp(argv[1], "--smoke"), once = argc == 4 && !strcmp(argv[1], "--once"),
+	     whole = argc == 4 && !strcmp(argv[1], "--whole") && strtoul(argv[3], NULL, 10);
 	unsigned rounds = smoke ? 1 : 9;
 
-	if (argc > 1 && !smoke && !once) {
-		fprintf(stderr, "usage: %s [--smoke | --once TRACE PACKETS]\n", argv[0]);
+	if (argc > 1 && !smoke && !once && !whole) {
+		fprintf(stderr, "usage: %s [--smoke | --once TRACE PACKETS | --whole TRACE PACKETS]\n", argv[0]);
 		return 2;
 	}
 	ends = ends_table_new(NULL, 0, NULL, 0, home, 2);
@@ -472,18 +515,20 @@ int main(int argc, char **argv)
 	flows = flow_maker_new();
 	if (!ends || !maker || !flows)
 		return 1;
-	if (!once)
+	if (!once && !whole)
 		printf("# " TRAFFIC_TEXT "; mixed: one train in %d of another kind; least of %u rounds\n", INSIDE,
 		       OUTSIDE, LIVE, FLOW_MAX, TRAFFIC_REST_EVERY, rounds);
 	for (size_t i = 0; i < sizeof(traces) / sizeof(*traces); i++) {
 		struct trace t;
 
-		if (once && strcmp(argv[2], traces[i].name) != 0)
+		if ((once || whole) && strcmp(argv[2], traces[i].name) != 0)
 			continue;
 		trace_init(&t);
 		traces[i].make(&t);
 		if (once)
 			run_once(&t, (uint32_t)strtoul(argv[3], NULL, 10));
+		else if (whole)
+			run_whole(traces[i].name, &t, (uint32_t)strtoul(argv[3], NULL, 10));
 		else
 			run(traces[i].name, &t, smoke ? SMOKE_PACKETS : t.n, rounds);
 		trace_free(&t);

@@ -41,7 +41,7 @@
 #define GAP_NS 300.5 /* mean gap of the mix, trace_add */
 #define AGE_NS (2 * NS_PER_SEC)
 #define AGE_FIRST_NS (NS_PER_SEC / 5)
-#define BUCKETS_MOST 65536u
+#define BUCKETS_MOST 262144u
 #define DOCUMENTS_MOST 4096u
 #define OPEN_MOST 1000u
 #define SNAPLEN 96u

@@ -672,9 +672,83 @@ static void half_made(void **state)
 	lab_capture_end(&l);
 }
 
+/* A look finds it so, and only a good one is remembered. */
+static void seen_well(struct capture *c, bool well)
+{
+	uint64_t before = capture_seen(c)->looked;
+	struct capture_look look;
+
+	assert_int_equal(capture_look(c, &look), 0);
+	assert_true(look.there);
+	assert_int_equal(look.up && look.on[REC_RX] && look.on[REC_TX], well);
+	assert_int_equal(capture_seen(c)->looked == look.boot, well);
+	assert_true(well || capture_seen(c)->looked == before);
+	assert_true(capture_seen_until(c, REC_RX) >= before);
+}
+
+/* Whoever takes a hook off, or the link down: a look sees it, and attaching puts the same program on again. */
+static void looked_at(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct lab_capture l;
+		struct capture *c = capture_of(&ways[i], &l);
+		struct capture_error err;
+		uint32_t id = c->meta->side[REC_TX].prog_id;
+
+		seen_well(c, true);
+		lab_sh("ip link set r1 down");
+		seen_well(c, false);
+		lab_sh("ip link set r1 up");
+		seen_well(c, true);
+		if (c->meta->side[REC_TX].mode == MODE_CLSACT)
+			lab_sh("tc qdisc del dev r0 clsact");
+		else
+			assert_int_equal(bpf_link_detach(c->link[REC_TX]), 0);
+		seen_well(c, false);
+		assert_int_equal(capture_attach(c, &err), 0);
+		seen_well(c, true);
+		assert_int_equal(c->meta->side[REC_TX].prog_id, id);
+		lab_capture_end(&l);
+	}
+}
+
+/* Pins of another layout: said by whom, and taken away on demand, clsact filters too. */
+static void foreign(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+		char path[256], there[300], dir[256];
+		struct capture_error err = { "" };
+		struct lab_capture l;
+		struct capture *c = capture_of(&ways[i], &l);
+
+		snprintf(path, sizeof(path), "%s", capture_pin_dir(c));
+		assert_int_equal(capture_foreign(lab.dir, "lab", NULL, dir, sizeof(dir), &err), 0);
+		c->meta->abi = 99;
+		lab_unmap(&l);
+		capture_close(c);
+		assert_int_equal(capture_open(&c, path, &err), -ESTALE);
+		says(&err, "layout 99");
+		snprintf(there, sizeof(there), "%s/xdp-recorder/99/lab/r0", lab.dir);
+		assert_int_equal(lab_sh("mkdir -p -m 700 %s/xdp-recorder/99 && mv %s/xdp-recorder/%u/lab %s/xdp-recorder/99/", lab.dir,
+					lab.dir, REC_ABI, lab.dir), 0);
+		assert_int_equal(capture_foreign(lab.dir, "lab", "r0", dir, sizeof(dir), &err), 1);
+		assert_string_equal(dir, there);
+		says(&err, "another layout (99");
+		says(&err, "--discard");
+		assert_int_equal(capture_foreign(lab.dir, "lab", "r1", dir, sizeof(dir), &err), 0);
+		assert_int_equal(capture_foreign(lab.dir, "other", NULL, dir, sizeof(dir), &err), 0);
+		assert_int_equal(capture_discard(there, &err), 0);
+		assert_int_equal(lab_sh("bpftool net show dev r0 | grep -q rec_"), 1 << 8);
+		assert_int_equal(capture_foreign(lab.dir, "lab", NULL, dir, sizeof(dir), &err), 0);
+	}
+}
+
 /* The interface goes: what is in the rings can still be had, and then it can be removed. */
 static void gone(void **state)
 {
+	struct capture_look look;
 	struct frame f = frame_of(make_udp4);
 	struct capture_error err;
 	struct lab_capture l;
@@ -696,10 +770,22 @@ static void gone(void **state)
 	assert_int_equal(records(&l, REC_RX), 10);
 	assert_int_equal(capture_attach(l.c, &err), -ENODEV);
 	says(&err, "gone");
-	/* another one of that name is another interface */
+	assert_int_equal(capture_move(l.c, &err), -ENODEV);
+	assert_int_equal(capture_look(l.c, &look), 0);
+	assert_false(look.there);
+	/* another one of that name is another interface, until it is moved to that */
 	lab_veth("r0", "r1");
 	assert_int_equal(capture_attached(l.c, REC_RX), 0);
 	assert_int_equal(capture_attach(l.c, &err), -ENODEV);
+	assert_int_equal(capture_move(l.c, &err), 0);
+	assert_false(capture_gone(l.c));
+	assert_int_equal(capture_move(l.c, &err), -EALREADY);
+	assert_int_equal(capture_attach(l.c, &err), 0);
+	assert_int_equal(capture_ifindex(l.c), if_nametoindex("r0"));
+	traffic("r1", &f, 10);
+	settled(&l, REC_RX, 20);
+	assert_int_equal(records(&l, REC_RX), 20);
+	seen_well(l.c, true);
 	lab_capture_end(&l);
 	assert_int_equal(lab_sh("test ! -e %s", path), 0);
 }
@@ -781,7 +867,7 @@ static void names_and_sizes(void **state)
 
 	(void)state;
 	assert_int_equal(capture_pin_path(path, sizeof(path), NULL, "a.b/c", "eth0.5"), 0);
-	assert_string_equal(path, "/sys/fs/bpf/xdp-recorder/4/a%2eb%2fc/eth0%2e5");
+	assert_string_equal(path, "/sys/fs/bpf/xdp-recorder/5/a%2eb%2fc/eth0%2e5");
 	assert_int_equal(capture_pin_path(path, 30, NULL, "instance", "eth0.5"), -ENAMETOOLONG);
 	for (unsigned n = 1; n < 300; n++) {
 		uint64_t each = capture_ring_default(n);
@@ -800,7 +886,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(every_way),	 T(clsact_of_others), T(clsact_taken_off), T(killed),  T(upgrade),	   T(upgrade_control),
 		T(vlan_taken),	 T(super_packets),    T(jumbo),		   T(promisc), T(one_capture_each), T(half_made),
-		T(gone),	 T(other_namespace),  T(refused),	   T(names_and_sizes),
+		T(looked_at), T(foreign), T(gone),	 T(other_namespace),  T(refused),	   T(names_and_sizes),
 	};
 	int r = lab_begin(&lab), prog, link;
 

@@ -177,7 +177,7 @@ static void many_sources(void **unused)
 	}
 	closes(0);
 	assert_int_equal(packets(REC_SUMMARISED_PREFIX), 0);
-	assert_true(packets(REC_SUMMARISED_FLOW) > 400000);
+	assert_true(packets(REC_SUMMARISED_FLOW) > 370000); /* all that the ring does not hold */
 	close_capture();
 }
 

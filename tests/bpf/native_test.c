@@ -44,19 +44,20 @@ static bool equal(const struct rec_head *a, const struct rec_head *b)
 	       !memcmp(a + 1, b + 1, a->cap_len);
 }
 
-/* rec_glance says of a frame what the parser does, or nothing. */
+/* rec_glance says of a frame what the parser and rec_flood_key do, or nothing. */
 static bool glance_agrees(const struct rec_head *n, const uint8_t *bytes, uint32_t have, uint32_t wire)
 {
+	struct rec_flood_id at_a_glance, id;
 	struct rec_slot slot;
-	uint32_t avail = have < REC_CAP_FAST ? have : REC_CAP_FAST;
 
-	memset(&slot, 0x5a, sizeof(slot));
-	memcpy(slot.bytes, bytes, avail);
-	if (!rec_glance(&slot, avail, wire, seed))
+	if (have != wire || !rec_glance(&at_a_glance, bytes, bytes + have, have, seed))
 		return true;
 	glanced++;
-	return slot.head.hash == n->hash && slot.head.proto == n->proto && slot.head.marks == n->marks &&
-	       slot.head.wire_len == n->wire_len && !memcmp(slot.head.off, n->off, REC_OFFS);
+	memset(&slot, 0x5a, sizeof(slot));
+	memcpy(&slot, n, sizeof(*n) + n->cap_len);
+	rec_flood_key(&id, &slot, n->cap_len, seed);
+	at_a_glance.reserved = id.reserved = 0;
+	return !memcmp(&at_a_glance, &id, offsetof(struct rec_flood_id, cut));
 }
 
 /* A frame of a file, of which `have` bytes of `wire` are there: import's program against native code. */

@@ -227,6 +227,55 @@ static void indexes_are_there(void **state)
 	leave(&place);
 }
 
+/* Pages as the migrations want them; and a server that does not take what is said to its storage engine gets the day
+ * without. */
+static void pages(void **state)
+{
+	static const char text[] =
+		"{\"version\": 1, \"name\": \"odd\", \"why\": \"w\", \"commands\": [], \"daily\": ["
+		"{\"family\": \"packets\", \"why\": \"w\", \"indexes\": [], \"options\": {\"timeseries\": "
+		"{\"timeField\": "
+		"\"ts\", \"metaField\": \"meta\", \"bucketMaxSpanSeconds\": 10, \"bucketRoundingSeconds\": 10}, "
+		"\"storageEngine\": {\"wiredTiger\": {\"configString\": \"no_such_option=1\"}}}},"
+		"{\"family\": \"balance\", \"why\": \"w\", \"options\": {}, \"indexes\": []},"
+		"{\"family\": \"batches\", \"why\": \"w\", \"options\": {}, \"indexes\": []},"
+		"{\"family\": \"floods\", \"why\": \"w\", \"options\": {}, \"indexes\": []}]}";
+	char directory[] = "/tmp/xdp-recorder-pages-XXXXXX", path[64];
+	struct db_problem problem = {0};
+	struct migrations odd;
+	struct place place;
+	FILE *out;
+
+	(void)state;
+	enter(&place, 0);
+	prepare(&place, 20260131, 20260131);
+	assert_int_equal(count_collections(place.db, "{\"name\": \"packets_20260131\", \"type\": \"timeseries\", "
+						     "\"options.storageEngine.wiredTiger.configString\": "
+						     "\"allocation_size=512B,leaf_page_max=64KB\"}"),
+			 1);
+	days_free(place.days);
+	run_json(place.db, "{\"dropDatabase\": 1}");
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/0001-odd.json", directory);
+	out = fopen(path, "we");
+	assert_non_null(out);
+	fputs(text, out);
+	fclose(out);
+	if (migrations_load(&odd, directory, &problem) != DB_OK)
+		fail_msg("%s", problem.text);
+	place.days = days_new(place.db, &odd, 0);
+	assert_non_null(place.days);
+	prepare(&place, 20260131, 20260131);
+	assert_int_equal(count_collections(place.db, "{\"name\": \"packets_20260131\", \"type\": \"timeseries\", "
+						     "\"options.storageEngine\": {\"$exists\": false}}"),
+			 1);
+	leave(&place);
+	migrations_free(&odd);
+	unlink(path);
+	rmdir(directory);
+}
+
 /* A day of a version that knew no hosts gets their index; nothing that is there is taken from it. */
 static void made_by_an_older_version(void **state)
 {
@@ -605,12 +654,19 @@ static void several_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(made_as_they_must_be),	    cmocka_unit_test(indexes_are_there),
-		cmocka_unit_test(made_by_others),	    cmocka_unit_test(the_name_is_taken),
-		cmocka_unit_test(view_with_gaps),	    cmocka_unit_test(only_the_newest_ninety),
-		cmocka_unit_test(dropped_and_made_again),   cmocka_unit_test(years),
-		cmocka_unit_test(years_and_days),	    cmocka_unit_test(several_at_once),
-		cmocka_unit_test(made_by_an_older_version), cmocka_unit_test(span_by_rate),
+		cmocka_unit_test(made_as_they_must_be),
+		cmocka_unit_test(indexes_are_there),
+		cmocka_unit_test(made_by_others),
+		cmocka_unit_test(the_name_is_taken),
+		cmocka_unit_test(view_with_gaps),
+		cmocka_unit_test(only_the_newest_ninety),
+		cmocka_unit_test(dropped_and_made_again),
+		cmocka_unit_test(years),
+		cmocka_unit_test(years_and_days),
+		cmocka_unit_test(several_at_once),
+		cmocka_unit_test(made_by_an_older_version),
+		cmocka_unit_test(span_by_rate),
+		cmocka_unit_test(pages),
 	};
 
 	return cmocka_run_group_tests_name("days", tests, set_up, tear_down);

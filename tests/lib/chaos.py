@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Breaks things around a recorder for a while, in an order that a seed decides; tests/chaos calls it and checks what is left.
 
-usage: chaos.py --seconds N --seed S --rate R --most R --limit N --storage M --ring MB [--pause S] [--beyond] [--faults NAME,...] [--record OPTION]...
+usage: chaos.py --seconds N --seed S --rate R --most R --limit N --storage M --ring MB [--pause S] [--beyond] [--no-spool] [--faults NAME,...] [--record OPTION]...
 
 The world is described by the environment (CHAOS_*). Last line, as JSON: packets sent, faults by kind, memory, what went wrong.
 """
@@ -31,6 +31,7 @@ def arguments():
     p.add_argument("--ring", type=int, required=True)
     p.add_argument("--pause", type=float, default=2.5)
     p.add_argument("--beyond", action="store_true")
+    p.add_argument("--no-spool", action="store_true")
     p.add_argument("--faults", default="")
     p.add_argument("--record", action="append", default=[])
     return p.parse_args()
@@ -64,15 +65,17 @@ def main():
         if unknown:
             sys.exit(f"chaos: no such fault: {', '.join(unknown)}; there are {', '.join(every)}")
         table = {n: every[n] for n in options.faults.split(",")}
+    if options.no_spool:
+        table.pop("spool-full", None)
     done = collections.Counter()
     ended = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
     signal.signal(signal.SIGINT, lambda *_: ended.append(1))
 
     world.sender.off.add("start")
-    ready = lambda: b"recording on " in open(world.lab + "/record.log", "rb").read()
+    ready = lambda: b"packets are stored as " in open(world.lab + "/record.log", "rb").read()
     if not run_until(world, ready, 60):
-        world.fail("it does not begin to record")
+        world.fail("it does not begin to store")
     world.sender.off.discard("start")
     began = time.monotonic()
     faults = plan(options.seed, table, options.pause)
@@ -91,6 +94,7 @@ def main():
         if table[name][2](world, rng):
             done[name] += 1
     run_until(world, lambda: not world.heap, 60)
+    world.sender.calm()
     # While packets still come: without any a second would be written with the next heartbeat only.
     if not run_until(world, lambda: world.whole() and world.balanced(), CATCH_UP):
         world.fail(f"{CATCH_UP} s behind the last fault: " + world.state())

@@ -97,23 +97,21 @@ def torn(w, rng):
     return done
 
 
-def wiped(w, rng):
-    """For a control only: what was in flight is forgotten."""
+def wiped(w, _rng):
+    """For a control only: the database has batches that it never answered, and what was in flight is forgotten."""
 
     def wipe():
         for path in glob.glob(w.lab + "/bpf/xdp-recorder/*/*/*/journal"):
             subprocess.run([w.tear, path, "wipe", "0"], check=True, stdout=w.log, stderr=w.log)
         w.recorder.start_at = time.monotonic()
 
-    def stop():
+    def kill():
         w.recorder.start_at = float("inf")
         w.recorder.kill()
         w.after(0.3, wipe)
-        w.after(0.4, lambda: engine.send(signal.SIGCONT))
 
-    engine = Process(w.engine.pid())
-    engine.send(signal.SIGSTOP)
-    w.after(rng.uniform(2.5, 4), stop)
+    w.proxy.hold(6.5, answers_only=True)
+    w.after(6, kill)  # of buckets a batch is cut every two seconds
     return True
 
 
@@ -177,6 +175,30 @@ def hold(w, rng):
     if rng.random() < 0.7:
         w.after(seconds * rng.random(), lambda: w.proxy.cut(rng))
     return True
+
+
+# --- the disk ------------------------------------------------------------------------------------------------------
+
+
+def spool_full(w, rng):
+    """The database stands still, or dies; and there is no room left on the file system of the spool; then there is again."""
+    filler, seconds = w.spool + "/filler", rng.uniform(1, 6)
+
+    def fill():
+        room = os.statvfs(w.spool)
+        with open(filler, "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(room.f_bavail * room.f_frsize - rng.randrange(1 << 20), 4096))
+            except OSError as error:
+                w.say(f"the filler was not taken: {error}")
+        w.after(seconds, lambda: os.unlink(filler))
+
+    if os.path.exists(filler):
+        return False
+    w.after(rng.choice((0, rng.uniform(0, 4))), fill)
+    if rng.random() < 0.3:
+        w.after(rng.uniform(1, 6), w.recorder.kill)
+    return stall(w, [w.engine.pid()], 4 + seconds) if rng.random() < 0.6 else w.engine.kill(3 + seconds)
 
 
 # --- what people do ----------------------------------------------------------------------------------------------
@@ -274,6 +296,6 @@ FAULTS = {
     "clock": (3, 0, clock),
     "clock-away": (2, 8, clock_away),
     "link": (2, 0, link),
-    # The file system of the spool, when there is one: "spool-full": (2, 10, spool_full),
+    "spool-full": (4, 14, spool_full),
 }
 CONTROL_FAULTS = {"wiped-recipes": (1, 8, wiped)}

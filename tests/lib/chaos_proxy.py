@@ -30,7 +30,7 @@ class Connection:
     def pump(self, source, target):
         try:
             while data := source.recv(CHUNK):
-                self.proxy.pause(self)
+                self.proxy.pause(self, source is self.far)
                 data = self.allowed(data)
                 target.sendall(data)
                 if self.left is not None and self.left <= 0:
@@ -69,7 +69,7 @@ class Proxy:
         self.target = target
         self.connections, self.lock = set(), threading.Lock()
         self.slow = (0.0, 0.0)  # until, seconds for each chunk
-        self.held = 0.0  # nothing passes until then
+        self.held = self.silent = 0.0  # nothing passes until then; no answer does
         self.cuts = 0
         self.random = random.Random(0)
         self.listener = socket.socket(socket.AF_UNIX)
@@ -89,12 +89,12 @@ class Proxy:
                 self.connections.add(connection)
             connection.run()
 
-    def pause(self, connection):
+    def pause(self, connection, answer):
         """Before a chunk passes: as long as nothing does, or each one takes its time."""
         until, each = self.slow
         if time.monotonic() < until:
             time.sleep(each)
-        while time.monotonic() < self.held and connection in self.connections:
+        while time.monotonic() < max(self.held, self.silent if answer else 0) and connection in self.connections:
             time.sleep(0.01)
 
     def cut(self, rng):
@@ -108,5 +108,8 @@ class Proxy:
     def delay(self, seconds, each):
         self.slow = (time.monotonic() + seconds, each)
 
-    def hold(self, seconds):
-        self.held = time.monotonic() + seconds
+    def hold(self, seconds, answers_only=False):
+        if answers_only:
+            self.silent = time.monotonic() + seconds
+        else:
+            self.held = time.monotonic() + seconds

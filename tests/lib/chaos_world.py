@@ -110,6 +110,11 @@ class Sender:
         self.sent, self.process, self.off, self.waits = 0, None, set(), 0
         self.phase_rate, self.phase_end = rate, 0.0
 
+    def calm(self):
+        """From now on few: what is behind catches up, and seconds go on being written."""
+        self.most = min(self.most, 500)
+        self.phase_end = 0.0
+
     def next_phase(self):
         if self.random.random() < 0.2:
             self.phase_rate, seconds = self.random.uniform(1, 10) * self.rate, self.random.uniform(0.3, 1.5)
@@ -175,9 +180,9 @@ class Recorder:
 
     def command(self):
         w = self.world
-        words = ["ip", "netns", "exec", w.names["a"], w.program, "record", "-i", "r0", "--instance", "chaos", "--user", w.user, "--mongo", w.proxy_uri,
+        words = ["ip", "netns", "exec", w.names["a"], w.program, "record", "-i", "r0", "-Q", "in", "--instance", "chaos", "--user", w.user, "--mongo", w.proxy_uri,
                  "--database", w.database, "--sensor", "chaos", "--keep", "--ring-size", str(w.ring_total), "--test-clock", w.clock_file,
-                 "--database-wait", "forever", "--storage", self.storage, *w.record_options]
+                 "--database-wait", "forever", "--storage", self.storage, "--spool", w.spool, *w.record_options]
         return words + (["--filter", self.filter] if self.filter else [])
 
     def start(self):
@@ -307,6 +312,7 @@ class World:
         self.user, self.database = environment["CHAOS_USER"], environment["CHAOS_DATABASE"]
         self.names = {"a": environment["CHAOS_A"], "b": environment["CHAOS_B"]}
         self.record_options = options.record
+        self.spool = "none" if options.no_spool else self.lab + "/spool"
         self.log = open(self.lab + "/record.log", "ab", buffering=0)
         self.began = time.monotonic()
         self.failures, self.ends = [], collections.Counter()
@@ -314,7 +320,7 @@ class World:
         self.wanted = True
         self.beyond = options.beyond
         self.ring_total = options.ring << 20
-        self.ring_bytes = 1 << ((self.ring_total // (2 * os.cpu_count())).bit_length() - 1)
+        self.ring_bytes = 1 << ((self.ring_total // os.cpu_count()).bit_length() - 1)
         self.ring_bytes = min(self.ring_bytes, 1 << 28)
         self.clock_file, self.clock_offset = self.lab + "/clock", 0
         self.step_clock(0)
@@ -324,7 +330,7 @@ class World:
         self.proxy = chaos_proxy.Proxy(path, self.engine.instance + "/mongodb.sock", pwd.getpwnam(self.user).pw_uid)
         self.proxy_uri = "mongodb://" + urllib.parse.quote(path, safe="")
         self.rings = Rings(self.lab + "/bpf")
-        self.peak, self.asked = 0, 0.0
+        self.peak, self.spool_peak, self.asked = 0, 0, 0.0
         self.recorder = Recorder(self)
         self.sender = Sender(self, self.rate, options.most, options.limit)
 
@@ -394,7 +400,10 @@ class World:
             return False
         self.asked = time.monotonic()
         status = self.status()
-        return bool(status and status["captures"] and all(c["balance"]["behind"] <= 4 for c in status["captures"]))
+        if not status or not status["captures"]:
+            return False
+        self.spool_peak = max(self.spool_peak, status.get("spool", {}).get("bytes", 0))
+        return all(c["balance"]["behind"] <= 8 for c in status["captures"]) and status.get("spool", {}).get("state", "empty") == "empty"
 
     def finish(self):
         """Ends capture in order; what it stores last belongs to the test."""

@@ -166,6 +166,12 @@ int generate(struct xdp_md *ctx)
 		v.source = bpf_htonl(bpf_ntohl(v.source) + (__u32)((random & 0xffffffff) * settings.sources >> 32));
 	if (settings.sources_mode != GEN_RANDOM)
 		v.port = 4000; /* a source is one conversation */
+	if (settings.targets_mode != GEN_ONE) {
+		random = next_random();
+		v.target = settings.targets_mode == GEN_RANDOM ?
+				   (__u32)random | 1 :
+				   bpf_htonl(settings.victim + (__u32)((random & 0xffffffff) * settings.targets >> 32));
+	}
 	return send4(data, end, t, &v);
 }
 

@@ -75,7 +75,7 @@ uint64_t pace(uint64_t start, uint64_t sent, uint64_t count, uint64_t rate, uint
 static void usage(void)
 {
 	fputs("usage: generate --iface IF [--raw] [--count N] [--rate N] [--size BYTES] [--sources "
-	      "one|N|random|random6]\n"
+	      "one|N|random|random6] [--targets one|N|random]\n"
 	      "                [--proto udp|tcp-syn|tcp|icmp|fragment|mix] [--quiet-per N] [--quiet-flows N] [--flows "
 	      "N] [--vlan ID]\n"
 	      "                [--from ADDRESS] [--to ADDRESS] [--from-mac MAC] [--to-mac MAC] [--first N] [--seed N] "
@@ -109,17 +109,17 @@ static void wrong(const char *name, const char *text)
 	exit(2);
 }
 
-static void parse_sources(struct options *o, const char *text)
+static void parse_ends(const char *name, uint32_t *mode, uint32_t *many, const char *text)
 {
 	if (!strcmp(text, "one")) {
-		o->sources_mode = GEN_ONE;
+		*mode = GEN_ONE;
 	} else if (!strcmp(text, "random")) {
-		o->sources_mode = GEN_RANDOM;
-	} else if (!strcmp(text, "random6")) {
-		o->sources_mode = GEN_RANDOM6;
+		*mode = GEN_RANDOM;
+	} else if (!strcmp(text, "random6") && !strcmp(name, "sources")) {
+		*mode = GEN_RANDOM6;
 	} else {
-		o->sources_mode = GEN_MANY;
-		o->sources = (uint32_t)number("sources", text, 1, 1u << 24);
+		*mode = GEN_MANY;
+		*many = (uint32_t)number(name, text, 1, 1u << 24);
 	}
 }
 
@@ -154,6 +154,7 @@ static int parse(struct options *o, int argc, char **argv)
 		{"rate", 1, 0, 'R'},
 		{"size", 1, 0, 's'},
 		{"sources", 1, 0, 'S'},
+		{"targets", 1, 0, 'd'},
 		{"proto", 1, 0, 'p'},
 		{"quiet-per", 1, 0, 'q'},
 		{"quiet-flows", 1, 0, 'Q'},
@@ -189,7 +190,10 @@ static int parse(struct options *o, int argc, char **argv)
 			o->size = (uint32_t)number("size", optarg, FRAME_MIN, FRAME_MAX);
 			break;
 		case 'S':
-			parse_sources(o, optarg);
+			parse_ends("sources", &o->sources_mode, &o->sources, optarg);
+			break;
+		case 'd':
+			parse_ends("targets", &o->targets_mode, &o->targets, optarg);
 			break;
 		case 'p':
 			parse_proto(o, optarg);

@@ -44,6 +44,8 @@ struct gen_settings {
 	__u32 ifindex;
 	__u32 sources_mode; /* enum gen_sources */
 	__u32 sources;
+	__u32 targets_mode; /* of the flood's destinations, IPv4 only */
+	__u32 targets;
 	__u32 quiet_per; /* every so many frames one quiet one, 0 = none */
 	__u32 quiet_flows;
 	__u32 quiet_known;  /* flows 0..this - 1 talk to the flood's destination, the others to hosts of their own */

@@ -164,6 +164,8 @@ static void fill_settings(struct gen_settings *s, const struct options *o, uint8
 	s->ifindex = o->ifindex;
 	s->sources_mode = o->sources_mode;
 	s->sources = o->sources;
+	s->targets_mode = o->targets_mode;
+	s->targets = o->targets;
 	s->quiet_per = o->quiet_per;
 	s->quiet_flows = o->quiet_flows;
 	s->quiet_known = o->quiet_flows / 2;
@@ -182,6 +184,8 @@ static void fill_settings(struct gen_settings *s, const struct options *o, uint8
 	/* What the program writes into each frame must not be in the sums. */
 	spec = flood;
 	spec.sport = spec.proto == IPPROTO_ICMP || spec.proto == IPPROTO_ICMPV6 ? spec.sport : 0;
+	if (o->targets_mode != GEN_ONE)
+		memset(spec.dst, 0, sizeof(spec.dst));
 	make_template(&s->template[GEN_FLOOD], &spec);
 	spec = quiet_spec(o, *len, IPPROTO_TCP);
 	make_template(&s->template[GEN_QUIET_TCP], &spec);

@@ -15,7 +15,7 @@ struct options {
 	unsigned ifindex;
 	uint64_t count, rate, first, seed;
 	uint32_t size;
-	uint32_t sources_mode, sources;
+	uint32_t sources_mode, sources, targets_mode, targets;
 	enum gen_proto proto;
 	uint32_t quiet_per, quiet_flows, flows;
 	uint16_t vlan;

@@ -86,7 +86,7 @@ lab_begin() {
   # The recorder runs under `ip netns exec`, which hides /sys/fs/bpf: it gets a bpffs and a run directory of its own.
   chmod 0711 "$lab" # the drainer is nobody in particular
   mkdir -p "$lab/run" "$lab/bpf" "$lab/state"
-  # Spools and sensors' ids of the test's own; what deploy/install has put into the machine's state directory stays there.
+  # Spools, sensors' ids and the block list of the test's own; what deploy/install has put into the machine's state directory stays there.
   ln -s "$(realpath -m "${XDP_RECORDER_STATE:-/var/lib/xdp-recorder}/engine")" "$lab/state/engine"
   mount -t bpf -o mode=0700 bpf "$lab/bpf" || exit 1
   export XDP_RECORDER_RUN=$lab/run XDP_RECORDER_BPFFS=$lab/bpf XDP_RECORDER_STATE=$lab/state

@@ -52,7 +52,7 @@ static enum rec_term count(struct rec_ring *ring, const struct rec_slot *s, uint
 	struct rec_flood_id id;
 
 	rec_flood_key(&id, s, 42, SEED);
-	return rec_flood_count((uint8_t *)ring + REC_TABLE_AT((size_t)RING, epoch), RING, &id, s, 42, now, epoch, 16, why);
+	return rec_flood_count((uint8_t *)ring + REC_TABLE_AT((size_t)RING, epoch), RING, &id, s->head.wire_len, now, epoch, REC_FILL_FULL, why);
 }
 
 /* Far more keys than there is room for, from two rings, two epochs: every packet and byte is in some entry, none in two. */
@@ -173,7 +173,7 @@ static void limits_fall(void **unused)
 	}
 	assert_int_equal(rec_flood_why(REC_FILL_NEW, 0, 0, 0), REC_WHY_NEW);
 	assert_int_equal(rec_flood_why(REC_FILL_NEW, 1 | REC_EARLIER, 0, 0), 0);
-	assert_int_equal(rec_flood_why(16, 1 | REC_EARLIER, 0, 0), REC_WHY_FULL);
+	assert_int_equal(rec_flood_why(REC_FILL_FULL, 1 | REC_EARLIER, 0, 0), REC_WHY_FULL);
 }
 
 static const char *text_at(const bson_t *document, const char *name)
