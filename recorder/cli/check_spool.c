@@ -11,7 +11,7 @@
 
 #include "recorder/process/spool_dir.h"
 
-#define PACKET_BYTES 20u /* of the spool, for a packet of ordinary traffic: tests/bench/run spool */
+#define PACKET_BYTES 30u /* of the spool, for a packet of ordinary traffic: tests/bench/run spool */
 #define FREE_MOST ((uint64_t)1 << 30)
 
 /* The nearest directory of the path that is there. */

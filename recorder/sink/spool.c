@@ -377,6 +377,7 @@ static void spool_close(struct sink *sink)
 	struct spool *s = spool_of(sink);
 
 	spool_round_free(s);
+	spool_scratch_free(s);
 	s->inner->close(s->inner);
 	spool_store_close(s->store);
 	pthread_mutex_destroy(&s->lock);

@@ -11,6 +11,9 @@
 #include "recorder/sink/spool_batch.h"
 
 struct spool_round;
+struct spool_scratch;
+
+#define SPOOL_SCRATCH 4 /* kept for the next ones */
 
 struct spool {
 	struct sink sink;
@@ -33,6 +36,7 @@ struct spool {
 
 	_Atomic bool full;
 	_Atomic uint64_t spooled_batches, spooled_packets, replayed_batches, replayed_packets, unreadable;
+	struct spool_scratch *_Atomic scratch[SPOOL_SCRATCH];
 	struct spool_round *round; /* the replaying worker's */
 };
 
@@ -45,6 +49,8 @@ static inline struct spool *spool_of(struct sink *sink)
 
 /* Appends it, durable when it returns. 0 or -errno. `attempted`: parts of it may have been sent. */
 int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted);
+
+void spool_scratch_free(struct spool *s);
 
 struct spool_documents {
 	bson_t whole; /* {family, day, from?, to?, documents: []} */

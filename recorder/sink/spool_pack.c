@@ -11,51 +11,127 @@
 #define LEVEL 1
 #define SMALL 256u /* not worth a frame */
 
-/* Packs `raw` and appends it; frees nothing. */
-static int append(struct spool *s, struct spool_head *head, const uint8_t *raw, size_t length)
+/* ---- memory that is kept: what was just used is mapped, a new megabyte costs a page fault each 4 KiB ---- */
+
+struct spool_scratch {
+	ZSTD_CCtx *zstd;
+	uint8_t *raw, *packed;
+	size_t raw_room, packed_room;
+};
+
+static void scratch_free(struct spool_scratch *scratch)
+{
+	if (!scratch)
+		return;
+	ZSTD_freeCCtx(scratch->zstd);
+	free(scratch->raw);
+	free(scratch->packed);
+	free(scratch);
+}
+
+static struct spool_scratch *scratch_take(struct spool *s)
+{
+	struct spool_scratch *scratch;
+
+	for (unsigned i = 0; i < SPOOL_SCRATCH; i++) {
+		scratch = atomic_exchange(&s->scratch[i], NULL);
+		if (scratch)
+			return scratch;
+	}
+	scratch = calloc(1, sizeof(*scratch));
+	if (!scratch)
+		return NULL;
+	scratch->zstd = ZSTD_createCCtx();
+	if (scratch->zstd)
+		return scratch;
+	free(scratch);
+	return NULL;
+}
+
+static void scratch_give(struct spool *s, struct spool_scratch *scratch)
+{
+	for (unsigned i = 0; scratch && i < SPOOL_SCRATCH; i++) {
+		struct spool_scratch *none = NULL;
+
+		if (atomic_compare_exchange_strong(&s->scratch[i], &none, scratch))
+			return;
+	}
+	scratch_free(scratch);
+}
+
+void spool_scratch_free(struct spool *s)
+{
+	for (unsigned i = 0; i < SPOOL_SCRATCH; i++)
+		scratch_free(s->scratch[i]);
+}
+
+static bool make_room(uint8_t **bytes, size_t *room, size_t wanted)
+{
+	uint8_t *more;
+
+	if (wanted <= *room)
+		return true;
+	more = malloc(wanted); /* what was in it is not needed */
+	if (!more)
+		return false;
+	free(*bytes);
+	*bytes = more;
+	*room = wanted;
+	return true;
+}
+
+/* ---- in ---- */
+
+/* Packs `raw` and appends it. */
+static int append(struct spool *s, struct spool_scratch *scratch, struct spool_head *head, const uint8_t *raw,
+		  size_t length)
 {
 	size_t room = ZSTD_compressBound(length), used = length;
-	CLEANUP_FREE uint8_t *bytes = NULL;
+	uint8_t *payload;
 
 	if (length > SPOOL_PAYLOAD_MAX)
 		return -EFBIG;
-	bytes = malloc(sizeof(*head) + room);
-	if (!bytes)
+	if (!make_room(&scratch->packed, &scratch->packed_room, sizeof(*head) + room))
 		return -ENOMEM;
+	payload = scratch->packed + sizeof(*head);
 	head->raw = (uint32_t)length;
 	if (length >= SMALL) {
-		used = ZSTD_compress(bytes + sizeof(*head), room, raw, length, LEVEL);
+		used = ZSTD_compressCCtx(scratch->zstd, payload, room, raw, length, LEVEL);
 		head->packed = !ZSTD_isError(used) && used < length;
 	}
 	if (!head->packed) {
 		used = length;
-		memcpy(bytes + sizeof(*head), raw, length);
+		memcpy(payload, raw, length);
 	}
-	return spool_store_append(s->store, head, bytes, used);
+	return spool_store_append(s->store, head, scratch->packed, used);
 }
 
 int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted)
 {
-	struct batch kept = *batch;
 	struct spool_head head = {.type = SPOOL_BATCH, .number = batch->number, .packets = batch->nrecords};
+	struct spool_scratch *scratch = scratch_take(s);
 	size_t length = spool_batch_size(batch);
-	CLEANUP_FREE uint8_t *raw = malloc(length);
+	struct batch kept = *batch;
+	int err = -ENOMEM;
 
-	if (!raw)
-		return -ENOMEM;
 	kept.attempted = attempted;
 	memcpy(head.capture, batch->source->capture, CAPTURE_ID_LEN);
 	memcpy(&head.digest, batch->digest, sizeof(head.digest));
-	spool_batch_pack(&kept, raw);
-	return append(s, &head, raw, length);
+	if (scratch && make_room(&scratch->raw, &scratch->raw_room, length)) {
+		spool_batch_pack(&kept, scratch->raw);
+		err = append(s, scratch, &head, scratch->raw, length);
+	}
+	scratch_give(s, scratch);
+	return err;
 }
 
 int spool_put_documents(struct spool *s, const char *family, uint32_t day, const bson_t *const *documents, size_t count,
 			const bson_value_t *from, const bson_value_t *to)
 {
 	struct spool_head head = {.type = SPOOL_PUT, .documents = (uint32_t)count};
+	struct spool_scratch *scratch = scratch_take(s);
 	bson_t whole = BSON_INITIALIZER, list;
-	int err;
+	int err = -ENOMEM;
 
 	BSON_APPEND_UTF8(&whole, "family", family);
 	BSON_APPEND_INT32(&whole, "day", (int32_t)day);
@@ -72,10 +148,14 @@ int spool_put_documents(struct spool *s, const char *family, uint32_t day, const
 		BSON_APPEND_DOCUMENT(&list, key, documents[i]);
 	}
 	bson_append_array_end(&whole, &list);
-	err = append(s, &head, bson_get_data(&whole), whole.len);
+	if (scratch)
+		err = append(s, scratch, &head, bson_get_data(&whole), whole.len);
+	scratch_give(s, scratch);
 	bson_destroy(&whole);
 	return err;
 }
+
+/* ---- out ---- */
 
 uint8_t *spool_unpack(const struct spool_head *head, uint8_t *payload, int *err)
 {

@@ -135,6 +135,7 @@ int main(int argc, char **argv)
 	       (double)counts.appended_bytes / (double)packets);
 	printf("spool.rate %.0f packets/s\nspool.throughput %.0f MB/s\n", (double)packets * 1e9 / (double)wall,
 	       (double)raw * 1e3 / (double)wall);
+	spool_scratch_free(&s);
 	spool_store_close(s.store);
 	trace_free(&trace);
 	bucket_maker_free(maker);
