@@ -86,6 +86,8 @@ class Rings:
         if not found:
             return False
         directory = os.path.dirname(found[0])
+        if len(glob.glob(directory + "/ring_*")) < os.cpu_count():
+            return False  # they are being made
         self.desk = self.map(found[0], 4096)
         self.heads = []
         for path in glob.glob(directory + "/ring_*"):
