@@ -67,6 +67,7 @@ __noinline int rec_block_count(const struct rec_block_key *of, __u32 wire)
 
 		if (!b)
 			return 0;
+		barrier_var(b); /* else clang adds the offset before it asks, which Linux 6.1 refuses */
 		count = &b->uncounted;
 	}
 	__sync_fetch_and_add(&count->packets, 1);
