@@ -47,24 +47,27 @@ struct rec_block_ends {
 };
 
 /* Global, so that it is walked once and not in each look-up: counts the packet by an entry. */
-__noinline int rec_block_count(struct rec_block_key *key, __u32 wire)
+__noinline int rec_block_count(const struct rec_block_key *of, __u32 wire)
 {
 	struct rec_count none = {};
+	struct rec_block_key key;
 	struct rec_count *count;
 	__u32 zero = 0;
 
-	if (!key)
+	if (!of)
 		return 0;
-	count = bpf_map_lookup_elem(&block_counts, key);
+	key = *of; /* Linux 6.1 takes no argument of a global function for a key */
+	count = bpf_map_lookup_elem(&block_counts, &key);
 	if (!count) {
-		bpf_map_update_elem(&block_counts, key, &none, BPF_NOEXIST);
-		count = bpf_map_lookup_elem(&block_counts, key);
+		bpf_map_update_elem(&block_counts, &key, &none, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&block_counts, &key);
 	}
 	if (!count) {
 		struct rec_blocks *b = bpf_map_lookup_elem(&blocks, &zero);
 
 		if (!b)
 			return 0;
+		barrier_var(b); /* else clang adds the offset before it asks, which Linux 6.1 refuses */
 		count = &b->uncounted;
 	}
 	__sync_fetch_and_add(&count->packets, 1);
