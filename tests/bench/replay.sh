@@ -20,7 +20,7 @@ while time.time() < end:
         break
     names = [n for n in db.list_collection_names() if n.startswith("batches_")]
     newest = [d["last"] for n in names for d in db[n].find({}, {"last": 1}).sort("last", -1).limit(1)]
-    if newest and state == "replaying":
+    if newest:
         lags.append((datetime.datetime.utcnow() - max(newest)).total_seconds())
     time.sleep(0.25)
 print("%.1f %.1f %d" % (statistics.median(lags) if lags else -1, max(lags, default=-1), len(lags)))
