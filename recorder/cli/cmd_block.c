@@ -47,7 +47,7 @@ static uint32_t who(void)
 static int read_asked(struct work *w)
 {
 	const struct settings_list *words = &w->settings->arguments;
-	unsigned by = w->settings->by == BY_EITHER ? BLOCK_EITHER : (unsigned)w->settings->by;
+	unsigned by = w->settings->by == BY_SOURCE ? REC_BLOCK_SOURCE : w->settings->by == BY_DESTINATION ? REC_BLOCK_DESTINATION : BLOCK_EITHER;
 	int64_t now = clock_wall_ns() / (int64_t)NS_PER_SEC;
 	struct block_entry e;
 	int err = 0;

@@ -40,7 +40,7 @@ enum settings_direction { DIRECTION_IN, DIRECTION_OUT, DIRECTION_INOUT };
 enum settings_hook { HOOK_AUTO, HOOK_XDP, HOOK_TC };
 enum settings_storage { STORAGE_AUTO, STORAGE_BUCKETS, STORAGE_DOCUMENTS };
 enum settings_outage { ON_OUTAGE_WAIT, ON_OUTAGE_END };
-enum settings_by { BY_EITHER, BY_SOURCE, BY_DESTINATION }; /* the latter two are REC_BLOCK_SOURCE and REC_BLOCK_DESTINATION */
+enum settings_by { BY_EITHER, BY_SOURCE, BY_DESTINATION };
 enum settings_color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 #define SETTINGS_FOREVER UINT64_MAX

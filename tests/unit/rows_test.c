@@ -59,7 +59,8 @@ static void a_balance_row(void **state)
 		", \"seen\" : " COUNT(100, 1099511627776)
 		", \"stored\" : " COUNT(101, 1001)
 		", \"filtered\" : { \"own\" : " COUNT(102, 1002) ", \"expr\" : " COUNT(103, 1003) " }"
-		", \"blocked\" : " COUNT(104, 1004) ", \"blocked_stored\" : " COUNT(111, 1011)
+		", \"blocked\" : " COUNT(104, 1004)
+		", \"blocked_stored\" : " COUNT(111, 1011)
 		", \"summarised\" : { \"flow\" : " COUNT(105, 1005) ", \"prefix\" : " COUNT(106, 1006) " }"
 		", \"lost\" : { \"ring_full\" : " COUNT(107, 1007) ", \"contended\" : " COUNT(108, 1008)
 		", \"no_ring\" : " COUNT(109, 1009) ", \"unreadable\" : " COUNT(110, 1010) " }"
