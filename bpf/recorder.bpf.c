@@ -454,18 +454,21 @@ static __always_inline __u8 *ring_of(__u32 cpu)
 
 /*
  * The ring is more than five eighths full, and others like this packet may have been counted: as rec_flood_like says. Looks at the packet where
- * it is: nothing is copied.
+ * it is: nothing is copied. where: CPU << 16 | bytes of a tag in metadata << 8 | fill.
  */
-static __always_inline int like_those(const struct packet *pk, enum kind kind, struct rec_ring *ring, __u64 now, __u32 fill,
-				      __u32 epoch)
+static __always_inline int like_at(const struct packet *pk, enum kind kind, __u64 now, __u32 where, __u32 epoch)
 {
-	const __u32 size = settings.ring_size;
-	struct rec_flood_id *id = (void *)ring + SCRATCH_ID; /* the stack has no room for it */
+	const __u32 size = settings.ring_size, wire = pk->bytes + (where >> 8 & 255);
+	struct rec_flood_id *id; /* the stack has no room for it */
 	const __u8 *p, *end;
 	struct rec_policy *policies;
-	__u8 *table, *set;
+	__u8 *ring, *table, *set;
 	__u32 zero = 0;
 
+	ring = ring_of(where >> 16);
+	if (!ring)
+		return 0;
+	id = (void *)(ring + SCRATCH_ID);
 	packet_ends(pk, kind, &p, &end);
 	if (!rec_glance(id, p, end, pk->bytes, settings.hash_seed))
 		return 0;
@@ -476,10 +479,33 @@ static __always_inline int like_those(const struct packet *pk, enum kind kind, s
 	if (id->key.proto == REC_IP_TCP && relaxed(policies->own_flows) && is_own_port(policies, id->key.sport, id->key.dport))
 		return 0;
 	set += 32 * (id->flow & (REC_KNOWN_SETS(size) - 1));
-	table = (__u8 *)ring + REC_FLOOD_AT(size) + 2 * REC_HEAVY_LEN(size);
+	table = ring + REC_FLOOD_AT(size) + 2 * REC_HEAVY_LEN(size);
 	if (epoch & 1)
 		table += REC_TABLE_LEN(size);
-	return rec_flood_like(table, size, id, packet_wire(pk, kind), now, epoch, fill, (__u64 *)set);
+	return rec_flood_like(table, size, id, wire, now, epoch, where & 255, (__u64 *)set);
+}
+
+/* Global, so that the verifier walks them once: inlined they were walked anew for each state that a capture filter leaves. */
+__noinline int rec_like_xdp(struct xdp_md *ctx, __u64 now, __u32 bytes, __u32 where, __u32 epoch)
+{
+	struct packet pk = { .xdp = ctx, .bytes = bytes };
+
+	return like_at(&pk, KIND_XDP, now, where, epoch);
+}
+
+__noinline int rec_like_tc(struct __sk_buff *skb, __u64 now, __u32 bytes, __u32 where, __u32 epoch)
+{
+	struct packet pk = { .skb = skb, .bytes = bytes };
+
+	return like_at(&pk, KIND_TC, now, where, epoch);
+}
+
+static __always_inline int like_those(const struct packet *pk, enum kind kind, __u64 now, __u32 cpu, __u32 fill, __u32 epoch)
+{
+	const __u32 where = cpu << 16 | pk->shift << 8 | fill;
+
+	return kind == KIND_TC ? rec_like_tc(pk->skb, now, pk->bytes, where, epoch) :
+				 rec_like_xdp(pk->xdp, now, pk->bytes, where, epoch);
 }
 
 /* The arguments that rec_pressure has no place for, in `how`. */
@@ -585,7 +611,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 	}
 	slot = (void *)ring + off;
 	if (floods_on && !settings.filtered && fill >= REC_FILL_COUNT && !*blocked) {
-		like = like_those(pk, kind, ring, now, fill, (__u32)s->epoch);
+		like = like_those(pk, kind, now, cpu, fill, (__u32)s->epoch);
 		if (like > 0)
 			goto liked;
 	}
@@ -608,7 +634,7 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 			return REC_FILTERED_EXPR;
 	}
 	if (floods_on && settings.filtered && fill >= REC_FILL_COUNT && !rejected && !*blocked) {
-		like = like_those(pk, kind, ring, now, fill, (__u32)s->epoch);
+		like = like_those(pk, kind, now, cpu, fill, (__u32)s->epoch);
 		if (like > 0) {
 		liked:
 			if (!stale)

@@ -15,7 +15,7 @@
 
 bool spool_dir_wanted(const struct settings *settings)
 {
-	return settings->mongo && strcmp(settings->spool, SPOOL_NONE);
+	return settings->mongo && settings->spool && strcmp(settings->spool, SPOOL_NONE);
 }
 
 /* All directories of the path that are missing; the last one is the drainer's alone. */
