@@ -279,6 +279,7 @@ lab_await() {
 
 # lab_end_record NAME [SIGNAL [SECONDS]]: ends it (INT, 20 s) and holds it to exit status 0.
 lab_end_record() {
+  if [[ ${2:-INT} == INT ]]; then lab_wait 30 lab_replayed; fi
   kill "-${2:-INT}" "${lab_pid[$1]}" 2>/dev/null
   lab_await "$1" "${3:-20}"
   if [[ $lab_status -ne 0 ]]; then
@@ -301,6 +302,8 @@ lab_send() {
 }
 
 # lab_stored N [SECONDS]: until N packets are in the database
+# What is on a spool of this lab is sent: ending leaves what is left there to the next recording.
+lab_replayed() { [[ -z $(find "$lab/state/spool" -name '*.spool' -size +0 2>/dev/null) ]]; }
 lab_stored() { lab_query wait-packets "$1" "${2:-20}" >/dev/null; }
 
 # lab_balance TERM: packets of one term, added up over everything in the database (stored, lost.ring_full, ...)
