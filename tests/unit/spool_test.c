@@ -339,6 +339,13 @@ static void full_is_said_and_is_over_when_there_is_room(void **state)
 	spool_store_close(store);
 }
 
+/* In place of the C library's: a disk that takes its time, so that the others have something to wait for on any machine. */
+int fdatasync(int fd)
+{
+	usleep(200);
+	return fsync(fd);
+}
+
 struct appender {
 	pthread_t thread;
 	struct spool_store *store;
@@ -362,7 +369,7 @@ static void *append_many(void *arg)
 	return NULL;
 }
 
-/* Several write, one reads and commits; each one's records stay in order. */
+/* Several write, one reads and commits; each one's records stay in order, and syncs are shared. */
 static void several_at_once(void **state)
 {
 	enum { THREADS = 6, EACH = 300 };
@@ -393,7 +400,7 @@ static void several_at_once(void **state)
 	spool_store_counts(store, &counts);
 	assert_int_equal(counts.batches, 0);
 	assert_int_equal(counts.segments, 0);
-	assert_true(counts.syncs <= 2 * counts.appended); /* how many share one depends on the disk: tests/bench/run spool */
+	assert_true(counts.syncs < counts.appended);
 	spool_store_close(store);
 }
 
