@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Breaks things around a recorder for a while, in an order that a seed decides; tests/chaos calls it and checks what is left.
 
-usage: chaos.py --seconds N --seed S --rate R --most R --limit N --storage M --ring MB [--pause S] [--beyond] [--no-spool] [--faults NAME,...] [--record OPTION]...
+usage: chaos.py --seconds N --seed S --rate R --most R --limit N --storage M --ring MB [--pause S] [--beyond] [--no-spool] [--unjournalled] [--faults NAME,...] [--record OPTION]...
 
 The world is described by the environment (CHAOS_*). Last line, as JSON: packets sent, faults by kind, memory, what went wrong.
 """
@@ -32,6 +32,7 @@ def arguments():
     p.add_argument("--pause", type=float, default=2.5)
     p.add_argument("--beyond", action="store_true")
     p.add_argument("--no-spool", action="store_true")
+    p.add_argument("--unjournalled", action="store_true", help="the proxy makes every write one that does not wait for the disk")
     p.add_argument("--faults", default="")
     p.add_argument("--record", action="append", default=[])
     return p.parse_args()

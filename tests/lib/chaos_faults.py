@@ -33,6 +33,20 @@ def kill_engine(w, rng):
     return w.engine.kill(rng.uniform(0, 3))
 
 
+def kill_engine_answered(w, rng):
+    """In the moment in which it has said that it stored packets, or their batch in the ledger, with which it is done."""
+    pid, back, what = w.engine.pid(), rng.uniform(0, 3), rng.choice(("packets", "batches", "batches"))
+
+    def kill():  # in the proxy's thread: nothing may come in between
+        os.kill(pid, signal.SIGKILL)
+        w.engine.killed(back)
+
+    if not pid or w.proxy.on_answer:
+        return False
+    w.proxy.on_answer = what, kill
+    return True
+
+
 def kill_twice(w, rng):
     """The drainer, and the one that takes over from it, and perhaps the third."""
     at = 0.0
@@ -282,6 +296,7 @@ FAULTS = {
     "kill-ending": (3, 8, kill_ending),
     "torn-journal": (2, 6, torn),
     "kill-engine": (4, 8, kill_engine),
+    "kill-engine-answered": (3, 10, kill_engine_answered),
     "kill-engine-takeover": (3, 10, kill_engine_takeover),
     "stall-drainer": (4, 0, stall_drainer),
     "stall-keeper": (2, 0, stall_keeper),

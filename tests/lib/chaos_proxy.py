@@ -4,11 +4,14 @@ What the proxy has read and not yet passed on is dropped at a cut, as a router's
 """
 import os
 import random
+import re
 import socket
 import threading
 import time
 
 CHUNK = 65536
+STORES = re.compile(rb"\x02(?:insert|update)\0....(packets|batches)_", re.DOTALL)
+JOURNALLED, UNJOURNALLED = b"\x08j\0\x01", b"\x08j\0\x00"  # of a write concern, in BSON
 
 
 class Connection:
@@ -16,6 +19,7 @@ class Connection:
         self.proxy, self.near = proxy, near
         self.far = socket.socket(socket.AF_UNIX)
         self.left = None  # bytes that still pass before it is cut; None: it is not to be cut
+        self.storing = None  # what is on its way to be stored, and not answered yet: packets or batches
         self.lock = threading.Lock()
 
     def run(self):
@@ -31,8 +35,16 @@ class Connection:
         try:
             while data := source.recv(CHUNK):
                 self.proxy.pause(self, source is self.far)
+                if source is self.near:
+                    found = STORES.search(data)
+                    self.storing = found[1].decode() if found else self.storing
+                    if self.proxy.unjournalled:
+                        data = data.replace(JOURNALLED, UNJOURNALLED)
                 data = self.allowed(data)
                 target.sendall(data)
+                if self.storing and source is self.far:
+                    self.proxy.answered(self.storing)
+                    self.storing = None
                 if self.left is not None and self.left <= 0:
                     break
         except OSError:
@@ -71,6 +83,8 @@ class Proxy:
         self.slow = (0.0, 0.0)  # until, seconds for each chunk
         self.held = self.silent = 0.0  # nothing passes until then; no answer does
         self.cuts = 0
+        self.unjournalled = False  # no write waits for the disk
+        self.on_answer = None  # (packets or batches, function): called once, right behind the next answer to what stores such
         self.random = random.Random(0)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
@@ -96,6 +110,13 @@ class Proxy:
             time.sleep(each)
         while time.monotonic() < max(self.held, self.silent if answer else 0) and connection in self.connections:
             time.sleep(0.01)
+
+    def answered(self, what):
+        with self.lock:
+            if not self.on_answer or self.on_answer[0] != what:
+                return
+            call, self.on_answer = self.on_answer[1], None
+        call()
 
     def cut(self, rng):
         """All connections, each some bytes later: in the middle of what is sent next."""

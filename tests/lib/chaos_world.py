@@ -290,10 +290,13 @@ class Engine:
         if not pid or self.starting:
             return False
         os.kill(pid, signal.SIGKILL)
+        self.killed(back_after)
+        return True
+
+    def killed(self, back_after):
         self.kills += 1
         self.start_at = time.monotonic() + back_after
         self.world.say(f"engine killed, back in {back_after:.1f} s")
-        return True
 
     def tick(self):
         if self.starting:
@@ -330,6 +333,7 @@ class World:
         self.engine = Engine(self, data, self.lab + "/run")
         path = self.lab + "/proxy.sock"
         self.proxy = chaos_proxy.Proxy(path, self.engine.instance + "/mongodb.sock", pwd.getpwnam(self.user).pw_uid)
+        self.proxy.unjournalled = options.unjournalled
         self.proxy_uri = "mongodb://" + urllib.parse.quote(path, safe="")
         self.rings = Rings(self.lab + "/bpf")
         self.peak, self.spool_peak, self.asked = 0, 0, 0.0
