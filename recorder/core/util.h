@@ -37,6 +37,22 @@ static inline void cleanup_close(int *fd)
 		t_;         \
 	})
 
+/*
+ * n zeroed objects of the type, aligned as it wants: calloc knows 16 bytes, and a bson_t, or what has one inside, wants 128. NULL: no
+ * memory. free() frees it.
+ */
+#define NEW(type, n) ((type *)new_zeroed(_Alignof(type), sizeof(type), (n)))
+static inline void *new_zeroed(size_t align, size_t size, size_t n)
+{
+	size_t bytes;
+	void *p = NULL;
+
+	if (__builtin_mul_overflow(size, n, &bytes) ||
+	    posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, bytes ? bytes : size))
+		return NULL;
+	return memset(p, 0, bytes);
+}
+
 /* Two lower-case digits for each byte; gives the end, writes no NUL. */
 static inline char *put_hex(char *at, const uint8_t *bytes, size_t n)
 {

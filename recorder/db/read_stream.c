@@ -240,7 +240,7 @@ static enum db_result step(struct read_stream *stream, struct source *s, struct 
 
 struct read_stream *read_stream_open(struct db_client *client, const struct read_stream_options *options)
 {
-	struct read_stream *stream = calloc(1, sizeof(*stream));
+	struct read_stream *stream = NEW(struct read_stream, 1);
 
 	if (!stream)
 		return NULL;

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "recorder/core/log.h"
+#include "recorder/core/util.h"
 #include "recorder/process/drainer.h"
 
 #define EVENTS_MAX 1000u /* waiting for a database that is away */
@@ -34,7 +35,7 @@ static void put_free(struct put *put)
 static struct put *put_new(struct drainer *d, const char *family, uint32_t day, void (*settled)(struct put *),
 			   void *arg)
 {
-	struct put *put = calloc(1, sizeof(*put));
+	struct put *put = NEW(struct put, 1);
 
 	if (!put)
 		return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "recorder/core/log.h"
+#include "recorder/core/util.h"
 #include "recorder/ledger/flood_rows.h"
 #include "recorder/process/drainer.h"
 #include "recorder/source/summary.h"
@@ -38,7 +39,7 @@ static void write_work(uv_work_t *work)
 	struct flood_write *w = work->data;
 	struct sink *sink = w->lane->drainer->sink;
 	const struct summaries *rows = &w->rows[w->side];
-	bson_t *documents = calloc(w->n, sizeof(*documents));
+	bson_t *documents = NEW(bson_t, w->n);
 	const bson_t **list = calloc(w->n, sizeof(*list));
 
 	memset(&w->report, 0, sizeof(w->report));

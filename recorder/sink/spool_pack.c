@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "recorder/core/util.h"
 #include "recorder/sink/spool_internal.h"
 
 #define LEVEL 1
@@ -182,7 +183,7 @@ static bool take_list(struct spool_documents *out, const bson_iter_t *array)
 
 	for (bson_iter_recurse(array, &list); bson_iter_next(&list);)
 		count++;
-	out->document = calloc(count + 1, sizeof(*out->document));
+	out->document = NEW(bson_t, count + 1);
 	if (!out->document)
 		return false;
 	for (bson_iter_recurse(array, &list); bson_iter_next(&list); out->count++) {

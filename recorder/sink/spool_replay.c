@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "recorder/core/log.h"
+#include "recorder/core/util.h"
 #include "recorder/encode/document.h"
 #include "recorder/ledger/journal.h"
 #include "recorder/sink/spool_internal.h"
@@ -132,7 +133,7 @@ static bool round_fill(struct spool *s)
  * kept any more. */
 static enum sink_outcome round_begin(struct spool *s, struct sink_report *report)
 {
-	s->round = calloc(1, sizeof(*s->round));
+	s->round = NEW(struct spool_round, 1);
 	if (!s->round || !round_fill(s)) {
 		spool_round_free(s);
 		report->again_ns = clock_boot_ns() + NS_PER_SEC;
