@@ -119,9 +119,9 @@ static void append_lane(bson_t *to, const struct lane *lane)
 	bson_append_document_end(to, &part);
 }
 
-static void append_database(bson_t *to, const struct drainer *d)
+static void append_database(bson_t *to, struct drainer *d)
 {
-	char uri[256];
+	char uri[256], problem[sizeof(d->problem)];
 	bson_t part;
 
 	bson_append_document_begin(to, "database", -1, &part);
@@ -129,12 +129,14 @@ static void append_database(bson_t *to, const struct drainer *d)
 	bson_append_utf8(&part, "name", -1, d->settings->database, -1);
 	bson_append_utf8(&part, "state", -1, !d->sink_ready ? "starting" : d->away_since || !d->db_ready ? "away" : "ok", -1);
 	bson_append_double(&part, "latency_ms", -1, (double)d->latency_ns / 1e6);
-	bson_append_utf8(&part, "problem", -1, d->problem, -1);
+	upstream_problem(d, problem, sizeof(problem));
+	bson_append_utf8(&part, "problem", -1, problem, -1);
 	bson_append_document_end(to, &part);
 }
 
-static void append_file(bson_t *to, const struct drainer *d)
+static void append_file(bson_t *to, struct drainer *d)
 {
+	char problem[sizeof(d->problem)];
 	struct file_sink_counts counts;
 	bson_t part;
 
@@ -145,12 +147,14 @@ static void append_file(bson_t *to, const struct drainer *d)
 	bson_append_utf8(&part, "state", -1, counts.full ? "failing" : file_sink_reader_gone(d->file) ? "reader gone" : "ok", -1);
 	bson_append_int64(&part, "bytes", -1, (int64_t)counts.bytes);
 	bson_append_int64(&part, "packets", -1, (int64_t)counts.packets);
-	if (!d->db)
-		bson_append_utf8(&part, "problem", -1, d->problem, -1);
+	if (!d->db) {
+		upstream_problem(d, problem, sizeof(problem));
+		bson_append_utf8(&part, "problem", -1, problem, -1);
+	}
 	bson_append_document_end(to, &part);
 }
 
-static char *status_line(const struct drainer *d)
+static char *status_line(struct drainer *d)
 {
 	bson_t doc = BSON_INITIALIZER, list, one;
 	char text[64], *json;

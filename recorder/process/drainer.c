@@ -696,6 +696,7 @@ int drainer_main(int link)
 	d->started_boot = clock_boot_ns();
 	d->started_wall = clock_wall_ns();
 	uv_loop_init(&d->loop);
+	uv_mutex_init(&d->start_lock);
 	if (drainer_start(d))
 		drainer_fail(d);
 	uv_run(&d->loop, UV_RUN_DEFAULT);

@@ -196,7 +196,9 @@ struct drainer {
 	uint32_t days_first, days_last; /* prepared */
 	unsigned days_age;              /* seconds since */
 	uint32_t days_wanted_first, days_wanted_last;
-	char problem[200];              /* newest from the sink; empty when it keeps up */
+	char problem[200];              /* newest from the sink; empty when it keeps up. Of the loop */
+	uv_mutex_t start_lock;		/* of start_problem: the worker that waits for the database writes it */
+	char start_problem[200];
 	struct probe_storage storage; /* as the newest probe found it, when storage_known */
 	bool storage_known;
 	struct probe_storage probed;  /* the worker's, like server, while it starts or looks at the days */
@@ -267,6 +269,7 @@ void addresses_free(struct drainer *d);
 /* upstream.c */
 int upstream_open(struct drainer *d);
 void upstream_start(struct drainer *d);
+void upstream_problem(struct drainer *d, char *text, size_t size); /* why nothing is taken; empty when it keeps up */
 void upstream_check_days(struct drainer *d); /* today and tomorrow have their collections before their first packet */
 void upstream_give_up(struct drainer *d); /* calls under way return soon, nothing more is stored */
 void upstream_check_reader(struct drainer *d); /* a pipe that nobody reads any more ends the recording */

@@ -77,6 +77,23 @@ void drainer_report(struct drainer *d, const struct sink_report *report, bool se
 
 /* ---- start of the database ------------------------------------------------------------------------------------ */
 
+static void tell_start(struct drainer *d, const char *problem)
+{
+	uv_mutex_lock(&d->start_lock);
+	snprintf(d->start_problem, sizeof(d->start_problem), "%s", problem);
+	uv_mutex_unlock(&d->start_lock);
+}
+
+void upstream_problem(struct drainer *d, char *text, size_t size)
+{
+	snprintf(text, size, "%s", d->problem);
+	if (d->problem[0])
+		return;
+	uv_mutex_lock(&d->start_lock);
+	snprintf(text, size, "%s", d->start_problem);
+	uv_mutex_unlock(&d->start_lock);
+}
+
 static void start_work(uv_work_t *work)
 {
 	struct drainer *d = work->data;
@@ -102,9 +119,7 @@ static void start_work(uv_work_t *work)
 			d->start_result = days_prepare(d->days, today, clock_next_day(today), &problem);
 		if (d->start_result == DB_OK)
 			d->start_result = storage_probe(d, &problem);
-		memcpy(d->problem, problem.text, sizeof(d->problem) < sizeof(problem.text) ? sizeof(d->problem)
-											    : sizeof(problem.text));
-		d->problem[sizeof(d->problem) - 1] = '\0';
+		tell_start(d, d->start_result == DB_OK ? "" : problem.text);
 		if (d->start_result == DB_OK || d->start_result == DB_FATAL || d->start_result == DB_REFUSED ||
 		    d->start_result == DB_CANCELLED || (d->start_result == DB_DENIED && until != UINT64_MAX) ||
 		    clock_boot_ns() >= until)
@@ -112,7 +127,7 @@ static void start_work(uv_work_t *work)
 		if (until == UINT64_MAX) {
 			static struct log_limit limit;
 
-			log_limited(&limit, 30, LOG_WARNING, "waiting for the database: %s", d->problem);
+			log_limited(&limit, 30, LOG_WARNING, "waiting for the database: %s", problem.text);
 		}
 		usleep(250000);
 	}
@@ -150,7 +165,7 @@ static void start_done(uv_work_t *work, int status)
 		return;
 	}
 	if (d->start_result != DB_OK) {
-		log_error("%s", d->problem);
+		log_error("%s", d->start_problem);
 		drainer_fail(d);
 		return;
 	}
@@ -308,9 +323,9 @@ void upstream_check_days(struct drainer *d)
 {
 	uint32_t today = clock_day(clock_wall_ns());
 
-	bool known = today == d->days_first && clock_next_day(today) == d->days_last;
-
-	if (d->days_busy || !d->db_ready || (known && ++d->days_age < 60))
+	if (d->days_busy || !d->db_ready) /* a worker may be writing days_first and days_last */
+		return;
+	if (today == d->days_first && clock_next_day(today) == d->days_last && ++d->days_age < 60)
 		return;
 	d->days_age = 0;
 	d->days_wanted_first = today;
