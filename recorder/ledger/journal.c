@@ -346,7 +346,8 @@ void journal_write_recipe(struct journal *j, int index, const struct batch *batc
 		.nranges = batch->nranges,
 		.span_s = batch->span_s,
 		.form = batch->form,
-		.flags = (uint8_t)((batch->open ? JOURNAL_OPEN : 0) | (batch->raw ? JOURNAL_RAW : 0) | batch->salt << SALT_SHIFT),
+		.flags = (uint8_t)((batch->open ? JOURNAL_OPEN : 0) | (batch->raw ? JOURNAL_RAW : 0) |
+				   (batch->assumed_span ? JOURNAL_ASSUMED : 0) | batch->salt << SALT_SHIFT),
 	};
 	memcpy(s->recipe.digest, batch->digest, DIGEST_LEN);
 	memcpy(s->recipe.previous, batch->previous, DIGEST_LEN);

@@ -84,10 +84,11 @@ struct journal_recipe {
 	/* 0 in the recipes of versions that knew no buckets: as batch.h has them. */
 	uint16_t span_s;
 	uint8_t form;
-	uint8_t flags; /* JOURNAL_OPEN, JOURNAL_RAW; the salt in the upper four bits */
+	uint8_t flags; /* JOURNAL_OPEN, JOURNAL_RAW, JOURNAL_ASSUMED; the salt in the upper four bits */
 };
 #define JOURNAL_OPEN 1u /* a revision of an open batch; of several with one number, that with the most records counts */
 #define JOURNAL_RAW 2u
+#define JOURNAL_ASSUMED 4u /* its span was a guess: it goes to the spool, never to the database as it is */
 #define JOURNAL_SALTS 16u
 _Static_assert(sizeof(struct journal_recipe) == 16 + 16 + 64 + 8, "as in journals of earlier versions");
 

@@ -31,6 +31,7 @@ static void as_recipe_says(struct batch *batch, const struct journal_recipe *r)
 	batch->span_s = r->span_s;
 	batch->form = r->form;
 	batch->raw = r->flags & JOURNAL_RAW;
+	batch->assumed_span = r->flags & JOURNAL_ASSUMED;
 	batch->salt = (uint8_t)journal_salt(r);
 	batch->attempted = 1;
 	batch->foreign = !recipe_known(r);

@@ -110,7 +110,7 @@ static int spool_encode(struct sink *sink, struct batch *batch, struct sink_job 
 		return -ENOMEM;
 	job->batch = batch;
 	batch->patience_ms = s->patience_ms;
-	if (batch->open || goes_directly(s)) /* else most likely it need not be done at all, now */
+	if (batch->open || (goes_directly(s) && !batch->assumed_span)) /* else most likely it need not be done at all, now */
 		err = s->inner->encode(s->inner, batch, &job->inner);
 	if (err)
 		free(job);
@@ -172,6 +172,8 @@ static enum sink_outcome spool_write(struct sink *sink, struct sink_job *job, st
 		return SINK_ENDED;
 	if (!job->since)
 		job->since = clock_boot_ns();
+	if (job->batch->assumed_span) /* what becomes of a guess is settled where it is written down: when it is replayed */
+		return keep(s, job, report);
 	if (goes_directly(s) && !job->inner && s->inner->encode(s->inner, job->batch, &job->inner))
 		job->inner = NULL; /* out of memory: to the disk then, which takes less */
 	if (job->inner && goes_directly(s)) {
@@ -406,6 +408,7 @@ struct sink *spool_sink_new(const struct spool_sink_options *options)
 	spool_store_counts(s->store, &counts);
 	s->kept = counts.batches || counts.documents;
 	read_note(s);
+	spool_decided_read(s);
 	s->sink = (struct sink){
 		.name = "spool",
 		.encode = spool_encode,

@@ -15,6 +15,12 @@ struct spool_scratch;
 
 #define SPOOL_SCRATCH 4 /* kept for the next ones */
 
+struct spool_decision {
+	uint32_t day;
+	struct sink_storage storage;
+};
+#define SPOOL_DECISIONS 64u /* days: the newest */
+
 struct spool {
 	struct sink sink;
 	struct sink *inner;
@@ -37,7 +43,9 @@ struct spool {
 	_Atomic bool full;
 	_Atomic uint64_t spooled_batches, spooled_packets, replayed_batches, replayed_packets, unreadable;
 	struct spool_scratch *_Atomic scratch[SPOOL_SCRATCH];
-	struct spool_round *round; /* the replaying worker's */
+	struct spool_round *round; /* the replaying worker's, like the decisions */
+	struct spool_decision decided[SPOOL_DECISIONS];
+	unsigned ndecided;
 };
 
 static inline struct spool *spool_of(struct sink *sink)
@@ -75,6 +83,15 @@ void spool_documents_drop(struct spool_documents *documents);
 void spool_taken(struct spool *s);
 /* Everything is committed; false: more came meanwhile. */
 bool spool_emptied(struct spool *s);
+
+/* ---- spool_decided.c ---- */
+
+/* What was decided before; without a sound file nothing was. */
+void spool_decided_read(struct spool *s);
+/* How batches of the day whose form was a guess are stored; NULL: that is not decided yet. */
+const struct sink_storage *spool_decided(const struct spool *s, uint32_t day);
+/* Decides it, durable when it returns. 0 or -errno: then nothing may be sent. */
+int spool_decide(struct spool *s, uint32_t day, const struct sink_storage *storage);
 
 /* ---- spool_replay.c ---- */
 

@@ -150,16 +150,32 @@ static enum sink_outcome round_begin(struct spool *s, struct sink_report *report
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
-/* The collection was not known when the batch was cut. It is now: a batch in one span lies in one of a multiple, too.
+/*
+ * The collection was not known when the batch was cut. It is now, and how the day's guesses are stored is decided once, for a process
+ * that is killed in the midst of them, and the next one (spool_decided.c). A batch in one span lies in one of a multiple, too.
  */
 static enum sink_outcome correct_span(struct spool *s, struct batch *batch, struct sink_report *report)
 {
+	const struct sink_storage *decided;
 	struct sink_storage now;
 	enum sink_outcome outcome = s->inner->prepare_days(s->inner, batch->day, batch->day, report);
+	int err;
 
 	if (outcome != SINK_SETTLED)
 		return outcome;
-	s->inner->storage(s->inner, batch->day, &now);
+	decided = spool_decided(s, batch->day);
+	if (decided) {
+		now = *decided;
+	} else {
+		s->inner->storage(s->inner, batch->day, &now);
+		err = spool_decide(s, batch->day, &now);
+		if (err) {
+			snprintf(report->problem, sizeof(report->problem), "spool %.100s: how the day is stored cannot be written down: %s",
+				 s->name, strerror(-err));
+			report->again_ns = clock_boot_ns() + NS_PER_SEC;
+			return SINK_AGAIN;
+		}
+	}
 	if (now.mode != JOURNAL_BUCKETS) {
 		batch->mode = JOURNAL_DOCUMENTS;
 		batch->span_s = batch->form = 0;

@@ -463,6 +463,7 @@ struct fake {
 	char order[64];
 	unsigned n, tries;
 	unsigned span_s; /* of any day, 0: not known */
+	uint16_t mode, formed_span; /* of the batch that was encoded last */
 };
 
 static struct fake *fake_of(struct sink *sink)
@@ -472,7 +473,8 @@ static struct fake *fake_of(struct sink *sink)
 
 static int fake_encode(struct sink *sink, struct batch *batch, struct sink_job **job)
 {
-	(void)sink;
+	fake_of(sink)->mode = batch->mode;
+	fake_of(sink)->formed_span = batch->span_s;
 	*job = (struct sink_job *)batch;
 	return 0;
 }
@@ -571,8 +573,8 @@ static struct sink *spool_before(struct fake *f)
 	return sink;
 }
 
-/* One batch until it is settled. True: on the disk. */
-static bool one_batch(struct sink *sink, uint64_t number)
+/* One batch until it is settled. True: on the disk. `guessed`: of buckets, for a day that nobody has seen. */
+static bool batch_written(struct sink *sink, uint64_t number, bool guessed)
 {
 	struct sink_report report;
 	struct sink_job *job;
@@ -580,6 +582,12 @@ static bool one_batch(struct sink *sink, uint64_t number)
 	enum sink_outcome outcome;
 
 	make_batch(&made, 3, number, 5);
+	if (guessed) {
+		made.batch.mode = JOURNAL_BUCKETS;
+		made.batch.span_s = 10;
+		made.batch.form = 3;
+		made.batch.assumed_span = true;
+	}
 	assert_int_equal(sink->encode(sink, &made.batch, &job), 0);
 	do
 		outcome = sink->write(sink, job, &report);
@@ -588,6 +596,11 @@ static bool one_batch(struct sink *sink, uint64_t number)
 	sink->job_free(sink, job);
 	drop_batch(&made);
 	return report.spooled;
+}
+
+static bool one_batch(struct sink *sink, uint64_t number)
+{
+	return batch_written(sink, number, false);
 }
 
 static bool one_document(struct sink *sink)
@@ -649,6 +662,41 @@ static void the_order_holds(void **state)
 	sink->close(sink);
 }
 
+/* Killed in the midst of replaying, and followed by a process with another storage: the batch is formed as it was before. */
+static void a_guess_is_decided_once(void **state)
+{
+	struct fake fake = {.span_s = 600};
+	struct sink *sink = spool_before(&fake);
+	struct sink_report report;
+	char path[256];
+
+	(void)state;
+	spool_sink_ready(sink);
+	assert_true(batch_written(sink, 1, true)); /* never directly */
+	assert_int_equal(fake.tries, 0);
+	fake.away = true; /* from the middle of it on */
+	assert_int_equal(spool_sink_replay(sink, &report), SINK_AGAIN);
+	assert_int_equal(fake.mode, JOURNAL_BUCKETS);
+	assert_int_equal(fake.formed_span, 600);
+	sink->close(sink);
+
+	fake.span_s = 0; /* documents */
+	sink = spool_before(&fake);
+	spool_sink_ready(sink);
+	assert_int_equal(spool_sink_replay(sink, &report), SINK_AGAIN);
+	assert_int_equal(fake.mode, JOURNAL_BUCKETS);
+	assert_int_equal(fake.formed_span, 600);
+	sink->close(sink);
+
+	snprintf(path, sizeof(path), "%s/decided", place); /* control: without the decision it is another */
+	assert_int_equal(unlink(path), 0);
+	sink = spool_before(&fake);
+	spool_sink_ready(sink);
+	assert_int_equal(spool_sink_replay(sink, &report), SINK_AGAIN);
+	assert_int_equal(fake.mode, JOURNAL_DOCUMENTS);
+	sink->close(sink);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -661,6 +709,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(several_at_once, new_place, remove_place),
 		cmocka_unit_test(a_batch_comes_back),
 		cmocka_unit_test_setup_teardown(the_order_holds, new_place, remove_place),
+		cmocka_unit_test_setup_teardown(a_guess_is_decided_once, new_place, remove_place),
 	};
 
 	return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
