@@ -14,7 +14,9 @@
  *   own.c       the recorder's own connections, found among its sockets
  *   control.c   the status socket
  *
- * Everything here belongs to the loop thread. Workers get a flight or a put and return it.
+ * Everything here belongs to the loop thread. Workers get a flight or a put and return it; those that start the database, look at its
+ * days, look for gaps and replay write fields of their own here, which the loop reads only when they are done (starting, days_busy,
+ * gaps_busy, replay.busy), or under start_lock.
  */
 #ifndef XDP_RECORDER_PROCESS_DRAINER_H
 #define XDP_RECORDER_PROCESS_DRAINER_H

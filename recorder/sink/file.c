@@ -622,9 +622,9 @@ void file_sink_counts(struct sink *sink, struct file_sink_counts *counts)
 	struct file_sink *f = file_of(sink);
 
 	/* The loop asks: it does not wait for a writer. */
-	counts->bytes = __atomic_load_n(&f->end, __ATOMIC_RELAXED);
-	counts->packets = __atomic_load_n(&f->packets, __ATOMIC_RELAXED);
-	counts->full = flag(&f->full);
+	counts->bytes = f->end;
+	counts->packets = f->packets;
+	counts->full = f->full;
 }
 
 /* ---- the end of a capture --------------------------------------------------------------------------------------- */

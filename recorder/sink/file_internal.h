@@ -48,12 +48,13 @@ struct file_sink {
 	/* Held while something is written (up to PIPE_NS), but not while it is synchronised. */
 	pthread_mutex_t lock;
 	pthread_mutex_t list; /* of `jobs` alone, never for long: the loop frees jobs; taken inside of `lock` */
-	uint64_t end;	  /* offset behind the last whole batch; into a pipe: bytes written */
+	/* Written under the lock; the loop reads them without it, for the status. */
+	_Atomic uint64_t end; /* offset behind the last whole batch; into a pipe: bytes written */
+	_Atomic uint64_t packets;
+	_Atomic bool full;
 	uint64_t durable; /* up to here fdatasync has been */
 	uint64_t cuts;	  /* how often `end` went back */
 	bool torn;	  /* behind `end` there may be something that is to be cut off */
-	bool full;
-	uint64_t packets;
 	bool section;	  /* there is one that goes on */
 	uint64_t section_at;
 	uint32_t interfaces; /* in it */

@@ -7,7 +7,8 @@
 . "$(dirname "$0")/../lib/lab.sh"
 
 rate=500000 count=1250000 rounds=3
-[[ ${1:-} != --smoke ]] || rounds=1
+smoke=
+[[ ${1:-} != --smoke ]] || smoke=1 rounds=1
 flows=2000 rings=(--hook xdp --tap --ring-size 512M --instance x --keep)
 
 # taken_over MILLISECONDS: of the wall clock; ms from then until the event that says so
@@ -23,30 +24,35 @@ restart() {
   sender=$!
   sleep 1
   from=${EPOCHREALTIME/./}
-  kill -USR1 $watcher
   case $how in
-    drainer) kill -9 "$(lab_drainer drainer)" ;;
+    drainer)
+      kill -9 "$(lab_drainer drainer)"
+      kill -USR1 $watcher
+      ;;
     both)
       kill -9 "${lab_pid[both]}" "$(lab_drainer both)"
+      kill -USR1 $watcher
       lab_start_record both a -i r0 "${rings[@]}"
       ;;
     program)
       kill -TERM "${lab_pid[program]}"
       lab_await program 20
+      kill -USR1 $watcher # what it had acknowledged itself does not count
       lab_start_record program a -i r0 "${rings[@]}" 'not tcp port 4444'
       ;;
   esac
   wait $watcher
   wait $sender
-  [[ $how == drainer ]] || lab_ready "$how"
-  read -r _ sent _ _ _ _ _ _ _ _ _ _ got _ <<<"$(cat "$lab/sent")"
+  [[ $how == drainer ]] || lab_ready "$how" || not_ok "$how: it does not record again"
+  read -r _ _ _ _ _ _ _ _ _ _ _ _ _ got _ <"$lab/sent"
   lab_stored $count 60
   kill -INT "${lab_pid[$how]}"
   lab_await "$how" 60
   equal "$how: it ends" "$lab_status" 0
   echo "restart_${how}_taken_over $(taken_over $((from / 1000))) ms"
   echo "restart_${how}_acknowledged $(cat "$lab/acknowledged") ms"
-  echo "restart_${how}_sent_at ${got:-?} packets/s"
+  echo "restart_${how}_sent_at $got packets/s"
+  [[ ${smoke:-} ]] || at_least "$how: packets a second" "${got%.*}" $((rate * 9 / 10))
   shows "$how: every packet once" lab_check quiet $count $flows
   equal "$how: none lost or summarised" "$(lab_query balance | jq '[to_entries[] | select(.key | test("lost|summarised")) | .value.packets] | add // 0')" 0
   lab_closed

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "recorder/core/log.h"
+#include "recorder/core/util.h"
 #include "recorder/encode/bucket.h"
 #include "recorder/ledger/journal.h"
 #include "tests/db/writers.h"
@@ -336,8 +337,8 @@ static bool same_fields(const bson_t *a, const bson_t *b)
 static void a_find_shows_the_same_documents(void **state)
 {
 	enum { MOST = 3000 };
-	struct fields buckets = {calloc(MOST + 1, sizeof(bson_t)), 0, MOST + 1};
-	struct fields documents = {calloc(MOST + 1, sizeof(bson_t)), 0, MOST + 1};
+	struct fields buckets = {NEW(bson_t, MOST + 1), 0, MOST + 1};
+	struct fields documents = {NEW(bson_t, MOST + 1), 0, MOST + 1};
 	bson_t *validate = BCON_NEW("validate", "packets_20260131", "full", BCON_BOOL(true)), reply;
 	struct db_problem problem = {0};
 	struct sink_report sum;

@@ -103,7 +103,10 @@ def main():
     world.sender.stop()
     if not run_until(world, lambda: world.rings.fill() < 65536, CATCH_UP):
         world.fail(f"the rings are not drained within {CATCH_UP} s: " + world.state())
+    world.proxy.on_answer = None
     world.finish()
+    if options.unjournalled and not world.proxy.rewritten:
+        world.fail("--unjournalled, and no write concern was seen")
     print(json.dumps({
         "sent": world.sender.sent, "faults": dict(done), "seconds": round(time.monotonic() - began, 1), "waited": round(late, 1), "starts": world.recorder.starts,
         "engine_kills": world.engine.kills, "cuts": world.proxy.cuts, "memory_kb": world.recorder.memory, "ends": dict(world.ends),

@@ -35,14 +35,15 @@ def kill_engine(w, rng):
 
 def kill_engine_answered(w, rng):
     """In the moment in which it has said that it stored packets, or their batch in the ledger, with which it is done."""
-    pid, back, what = w.engine.pid(), rng.uniform(0, 3), rng.choice(("packets", "batches", "batches"))
-
-    def kill():  # in the proxy's thread: nothing may come in between
-        os.kill(pid, signal.SIGKILL)
-        w.engine.killed(back)
-
+    pid, back, what = w.engine.pid(), rng.uniform(0, 3), rng.choice(("packets", "batches", "batches", "balance"))
     if not pid or w.proxy.on_answer:
         return False
+    process = Process(pid)
+
+    def kill():  # in the proxy's thread: nothing may come in between
+        if process.send(signal.SIGKILL):
+            w.engine.killed(back)
+
     w.proxy.on_answer = what, kill
     return True
 

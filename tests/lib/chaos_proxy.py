@@ -10,7 +10,7 @@ import threading
 import time
 
 CHUNK = 65536
-STORES = re.compile(rb"\x02(?:insert|update)\0....(packets|batches)_", re.DOTALL)
+STORES = re.compile(rb"\x02(?:insert|update)\0....(?:system\.buckets\.)?(packets|batches|balance)_", re.DOTALL)
 JOURNALLED, UNJOURNALLED = b"\x08j\0\x01", b"\x08j\0\x00"  # of a write concern, in BSON
 
 
@@ -19,7 +19,7 @@ class Connection:
         self.proxy, self.near = proxy, near
         self.far = socket.socket(socket.AF_UNIX)
         self.left = None  # bytes that still pass before it is cut; None: it is not to be cut
-        self.storing = None  # what is on its way to be stored, and not answered yet: packets or batches
+        self.storing = None  # what is on its way to be stored, and not answered yet: packets, batches or balance
         self.lock = threading.Lock()
 
     def run(self):
@@ -39,6 +39,7 @@ class Connection:
                     found = STORES.search(data)
                     self.storing = found[1].decode() if found else self.storing
                     if self.proxy.unjournalled:
+                        self.proxy.rewritten += data.count(JOURNALLED)
                         data = data.replace(JOURNALLED, UNJOURNALLED)
                 data = self.allowed(data)
                 target.sendall(data)
@@ -83,8 +84,8 @@ class Proxy:
         self.slow = (0.0, 0.0)  # until, seconds for each chunk
         self.held = self.silent = 0.0  # nothing passes until then; no answer does
         self.cuts = 0
-        self.unjournalled = False  # no write waits for the disk
-        self.on_answer = None  # (packets or batches, function): called once, right behind the next answer to what stores such
+        self.unjournalled, self.rewritten = False, 0  # no write waits for the disk; write concerns that were changed
+        self.on_answer = None  # (packets, batches or balance, function): called once, right behind the next answer to what stores such
         self.random = random.Random(0)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)

@@ -380,7 +380,7 @@ class World:
 
     def whole(self):
         """Everybody is there and nobody is held."""
-        return bool(self.engine.pid() and not self.engine.starting and self.recorder.drainer() and not self.heap)
+        return bool(self.engine.pid() and not self.engine.starting and self.recorder.drainer() and not self.heap and not self.proxy.on_answer)
 
     def state(self):
         return (f"engine {self.engine.pid()}, keeper {self.recorder.keeper()}, drainer {self.recorder.drainer()}, "
