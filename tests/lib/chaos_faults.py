@@ -125,8 +125,14 @@ def wiped(w, _rng):
         w.recorder.kill()
         w.after(0.3, wipe)
 
-    w.proxy.hold(6.5, answers_only=True)
-    w.after(6, kill)  # of buckets a batch is cut every two seconds
+    def silent():
+        if w.proxy.silence_behind:
+            w.after(0.02, silent)  # nothing was sent yet
+        else:
+            w.after(1, kill)  # it is stored by now
+
+    w.proxy.silence_behind = ("packets", 1.5)
+    silent()
     return True
 
 

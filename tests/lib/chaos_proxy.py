@@ -38,6 +38,7 @@ class Connection:
                 if source is self.near:
                     found = STORES.search(data)
                     self.storing = found[1].decode() if found else self.storing
+                    self.proxy.sent(self.storing)
                     if self.proxy.unjournalled:
                         self.proxy.rewritten += data.count(JOURNALLED)
                         data = data.replace(JOURNALLED, UNJOURNALLED)
@@ -85,6 +86,7 @@ class Proxy:
         self.held = self.silent = 0.0  # nothing passes until then; no answer does
         self.cuts = 0
         self.unjournalled, self.rewritten = False, 0  # no write waits for the disk; write concerns that were changed
+        self.silence_behind = None  # (packets, batches or balance, seconds): when such is sent next, no answer passes for as long
         self.on_answer = None  # (packets, batches or balance, function): called once, right behind the next answer to what stores such
         self.random = random.Random(0)
         self.listener = socket.socket(socket.AF_UNIX)
@@ -112,6 +114,11 @@ class Proxy:
         while time.monotonic() < max(self.held, self.silent if answer else 0) and connection in self.connections:
             time.sleep(0.01)
 
+    def sent(self, what):
+        with self.lock:
+            if self.silence_behind and self.silence_behind[0] == what:
+                self.silent, self.silence_behind = time.monotonic() + self.silence_behind[1], None
+
     def answered(self, what):
         with self.lock:
             if not self.on_answer or self.on_answer[0] != what:
@@ -130,8 +137,5 @@ class Proxy:
     def delay(self, seconds, each):
         self.slow = (time.monotonic() + seconds, each)
 
-    def hold(self, seconds, answers_only=False):
-        if answers_only:
-            self.silent = time.monotonic() + seconds
-        else:
-            self.held = time.monotonic() + seconds
+    def hold(self, seconds):
+        self.held = time.monotonic() + seconds
