@@ -134,9 +134,8 @@ static void append_database(bson_t *to, struct drainer *d)
 	bson_append_document_end(to, &part);
 }
 
-static void append_file(bson_t *to, struct drainer *d)
+static void append_file(bson_t *to, const struct drainer *d)
 {
-	char problem[sizeof(d->problem)];
 	struct file_sink_counts counts;
 	bson_t part;
 
@@ -147,10 +146,8 @@ static void append_file(bson_t *to, struct drainer *d)
 	bson_append_utf8(&part, "state", -1, counts.full ? "failing" : file_sink_reader_gone(d->file) ? "reader gone" : "ok", -1);
 	bson_append_int64(&part, "bytes", -1, (int64_t)counts.bytes);
 	bson_append_int64(&part, "packets", -1, (int64_t)counts.packets);
-	if (!d->db) {
-		upstream_problem(d, problem, sizeof(problem));
-		bson_append_utf8(&part, "problem", -1, problem, -1);
-	}
+	if (!d->db)
+		bson_append_utf8(&part, "problem", -1, d->problem, -1);
 	bson_append_document_end(to, &part);
 }
 

@@ -34,6 +34,12 @@ static bool goes_directly(struct spool *s)
 	return direct;
 }
 
+/* What becomes of a guess is settled where it is written down: when it is replayed. */
+static bool batch_goes_directly(struct spool *s, const struct batch *batch)
+{
+	return !batch->assumed_span && goes_directly(s);
+}
+
 /* `tried`: the inner sink did not take a live batch. */
 static void note_spooled(struct spool *s, bool tried)
 {
@@ -110,7 +116,7 @@ static int spool_encode(struct sink *sink, struct batch *batch, struct sink_job 
 		return -ENOMEM;
 	job->batch = batch;
 	batch->patience_ms = s->patience_ms;
-	if (batch->open || (goes_directly(s) && !batch->assumed_span)) /* else most likely it need not be done at all, now */
+	if (batch->open || batch_goes_directly(s, batch)) /* else most likely it need not be done at all, now */
 		err = s->inner->encode(s->inner, batch, &job->inner);
 	if (err)
 		free(job);
@@ -172,11 +178,9 @@ static enum sink_outcome spool_write(struct sink *sink, struct sink_job *job, st
 		return SINK_ENDED;
 	if (!job->since)
 		job->since = clock_boot_ns();
-	if (job->batch->assumed_span) /* what becomes of a guess is settled where it is written down: when it is replayed */
-		return keep(s, job, report);
-	if (goes_directly(s) && !job->inner && s->inner->encode(s->inner, job->batch, &job->inner))
+	if (batch_goes_directly(s, job->batch) && !job->inner && s->inner->encode(s->inner, job->batch, &job->inner))
 		job->inner = NULL; /* out of memory: to the disk then, which takes less */
-	if (job->inner && goes_directly(s)) {
+	if (job->inner && batch_goes_directly(s, job->batch)) {
 		outcome = s->inner->write(s->inner, job->inner, report);
 		job->sent = true;
 		if (outcome != SINK_AGAIN || report->close || patient(s, job, report))
@@ -279,24 +283,16 @@ static void read_note(struct spool *s)
 {
 	CLEANUP_CLOSE int fd = openat(s->dir, NOTE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	char text[64] = "";
-	unsigned mode, span, form, raw;
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 ||
-	    sscanf(text, "mode %u span %u form %u raw %u\n", &mode, &span, &form, &raw) != 4)
-		return;
-	if (mode == JOURNAL_DOCUMENTS)
-		s->known = (struct sink_storage){.mode = JOURNAL_DOCUMENTS};
-	else if (mode == JOURNAL_BUCKETS && span && span <= 3600 && (form == 2 || form == 3))
-		s->known = (struct sink_storage){
-			.mode = JOURNAL_BUCKETS, .span_s = (uint16_t)span, .form = (uint8_t)form, .raw = raw};
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+		spool_storage_read(text, &s->known);
 }
 
 static void write_note(struct spool *s)
 {
 	CLEANUP_CLOSE int fd = openat(s->dir, NOTE ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	const struct sink_storage *k = &s->known;
 	char text[64];
-	int n = snprintf(text, sizeof(text), "mode %u span %u form %u raw %u\n", k->mode, k->span_s, k->form, k->raw);
+	int n = spool_storage_print(text, sizeof(text), &s->known);
 
 	if (fd < 0 || write(fd, text, (size_t)n) != n || renameat(s->dir, NOTE ".new", s->dir, NOTE))
 		log_warn("spool %s: the note of storage cannot be written: %s; a recorder that begins without its "

@@ -25,11 +25,25 @@
 #define LINE_MOST 64u
 #define FILE_BYTES (SPOOL_DECISIONS * LINE_MOST)
 
-static bool sound(unsigned mode, unsigned span, unsigned form, unsigned raw)
+bool spool_storage_read(const char *text, struct sink_storage *storage)
 {
-	if (mode == JOURNAL_DOCUMENTS)
+	unsigned mode, span, form, raw;
+
+	if (sscanf(text, "mode %u span %u form %u raw %u", &mode, &span, &form, &raw) != 4)
+		return false;
+	if (mode == JOURNAL_DOCUMENTS) {
+		*storage = (struct sink_storage){.mode = JOURNAL_DOCUMENTS};
 		return true;
-	return mode == JOURNAL_BUCKETS && span && span <= 3600 && (form == 2 || form == 3) && raw <= 1;
+	}
+	if (mode != JOURNAL_BUCKETS || !span || span > 3600 || (form != 2 && form != 3) || raw > 1)
+		return false;
+	*storage = (struct sink_storage){.mode = JOURNAL_BUCKETS, .span_s = (uint16_t)span, .form = (uint8_t)form, .raw = raw};
+	return true;
+}
+
+int spool_storage_print(char *text, size_t size, const struct sink_storage *k)
+{
+	return snprintf(text, size, "mode %u span %u form %u raw %u\n", k->mode, k->span_s, k->form, k->raw);
 }
 
 static void read_lines(struct spool *s, char *text)
@@ -37,16 +51,15 @@ static void read_lines(struct spool *s, char *text)
 	char *rest;
 
 	for (char *line = strtok_r(text, "\n", &rest); line && s->ndecided < SPOOL_DECISIONS; line = strtok_r(NULL, "\n", &rest)) {
-		unsigned day, mode, span, form, raw;
+		struct spool_decision *decision = &s->decided[s->ndecided];
+		int behind = 0;
 
-		if (sscanf(line, "day %u mode %u span %u form %u raw %u", &day, &mode, &span, &form, &raw) != 5 ||
-		    !sound(mode, span, form, raw)) {
+		if (sscanf(line, "day %" SCNu32 " %n", &decision->day, &behind) != 1 ||
+		    !spool_storage_read(line + behind, &decision->storage)) {
 			log_warn("spool %s: %s: '%.60s' is no decision: what it decided is decided again", s->name, FILE_NAME, line);
 			continue;
 		}
-		s->decided[s->ndecided++] = (struct spool_decision){
-			.day = day,
-			.storage = {.mode = (uint16_t)mode, .span_s = (uint16_t)span, .form = (uint8_t)form, .raw = raw}};
+		s->ndecided++;
 	}
 }
 
@@ -90,10 +103,8 @@ static int write_all(const struct spool *s, const struct spool_decision *list, u
 	ssize_t n;
 
 	for (unsigned i = 0; i < count; i++) {
-		const struct sink_storage *k = &list[i].storage;
-
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "day %" PRIu32 " mode %u span %u form %u raw %u\n", list[i].day,
-					k->mode, k->span_s, k->form, k->raw);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "day %" PRIu32 " ", list[i].day);
+		len += (size_t)spool_storage_print(text + len, sizeof(text) - len, &list[i].storage);
 	}
 	if (fd < 0)
 		return -errno;

@@ -86,6 +86,9 @@ bool spool_emptied(struct spool *s);
 
 /* ---- spool_decided.c ---- */
 
+/* A storage as a line of text, and back: false, and nothing is written, when it is none. */
+int spool_storage_print(char *text, size_t size, const struct sink_storage *storage);
+bool spool_storage_read(const char *text, struct sink_storage *storage);
 /* What was decided before; without a sound file nothing was. */
 void spool_decided_read(struct spool *s);
 /* How batches of the day whose form was a guess are stored; NULL: that is not decided yet. */

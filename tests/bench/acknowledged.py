@@ -11,6 +11,9 @@ import time
 import pymongo
 from pymongo.write_concern import WriteConcern
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import chaos_world
+
 uri, run, engine, data, user, kills = *sys.argv[1:6], int(sys.argv[6])
 CONCERNS = (("w1_unjournalled", WriteConcern(w=1, j=False)), ("majority_unjournalled", WriteConcern(w="majority", j=False)),
             ("majority_journalled", WriteConcern(w="majority", j=True)))
@@ -31,7 +34,7 @@ def one_kill(name, concern, round_):
         n += 1
     os.kill(pid, 9)
     client.close()
-    while os.path.exists(f"/proc/{pid}/stat") and open(f"/proc/{pid}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()[0] != "Z":
+    while chaos_world.stat_of(pid) not in (None, "Z"):
         time.sleep(0.01)
     subprocess.run([engine, "start", "--data", data, "--user", user], check=True, stdout=subprocess.DEVNULL)
     client = pymongo.MongoClient(uri)

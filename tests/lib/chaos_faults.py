@@ -34,7 +34,7 @@ def kill_engine(w, rng):
 
 
 def kill_engine_answered(w, rng):
-    """In the moment in which it has said that it stored packets, or their batch in the ledger, with which it is done."""
+    """In the moment in which it has said that it stored packets, their batch in the ledger, or seconds of the balance."""
     pid, back, what = w.engine.pid(), rng.uniform(0, 3), rng.choice(("packets", "batches", "batches", "balance"))
     if not pid or w.proxy.on_answer:
         return False
