@@ -394,27 +394,35 @@ static void reload(struct drainer *d, const struct link_message *message)
 	book_event(d, NULL, "configuration", "settings were reloaded", NULL);
 }
 
+static void lane_details(const struct drainer *d, const struct lane *lane, bson_t *details)
+{
+	const struct link_capture *info = &lane->info;
+	char boot[40];
+
+	gaps_boot_id(boot);
+	bson_append_binary(details, "capture", -1, BSON_SUBTYPE_BINARY, info->id, CAPTURE_ID_LEN);
+	bson_append_utf8(details, "instance", -1, d->settings->instance, -1);
+	bson_append_utf8(details, "boot", -1, boot, -1);
+	bson_append_int64(details, "netns", -1, (int64_t)info->netns);
+	bson_append_utf8(details, "build", -1, info->build, -1);
+	bson_append_utf8(details, "filter", -1, info->filter, -1);
+}
+
 /* The first words of a lane: what began, by which filter; and that the filter is another one than before. */
 static void tell_start(struct drainer *d, struct lane *lane)
 {
 	const struct link_capture *info = &lane->info;
 	bson_t details = BSON_INITIALIZER;
-	char boot[40], text[200];
+	char text[200];
 
-	gaps_boot_id(boot);
-	bson_append_binary(&details, "capture", -1, BSON_SUBTYPE_BINARY, info->id, CAPTURE_ID_LEN);
-	bson_append_utf8(&details, "instance", -1, d->settings->instance, -1);
-	bson_append_utf8(&details, "boot", -1, boot, -1);
-	bson_append_int64(&details, "netns", -1, (int64_t)info->netns);
-	bson_append_utf8(&details, "build", -1, info->build, -1);
-	bson_append_utf8(&details, "filter", -1, info->filter, -1);
+	lane_details(d, lane, &details);
 	if (!info->resumed) /* where the balance begins: without it nobody would miss a first row that is gone */
 		for (unsigned s = 0; s < REC_SIDES; s++)
 			if (lane->sides[s].present)
 				bson_append_int64(&details, s == REC_TX ? "tx_sec" : "rx_sec", -1,
 						  (int64_t)lane->sides[s].balance.settled.sec + 1);
-	book_event(d, lane, info->resumed ? "resume" : "start",
-		   info->resumed ? "a new process takes over the capture" : "capture begins", &details);
+	book_event_at(d, lane, info->resumed ? clock_boot_ns() : info->created, info->resumed ? "resume" : "start",
+		      info->resumed ? "a new process takes over the capture" : "capture begins", &details);
 	if (info->refiltered)
 		book_event(d, lane, "filter", info->filter[0] ? "the capture filter is another one now"
 							      : "the capture has no filter any more", &details);
@@ -423,6 +431,16 @@ static void tell_start(struct drainer *d, struct lane *lane)
 			 info->build);
 		book_event(d, lane, "program", text, &details);
 	}
+	bson_destroy(&details);
+}
+
+void drainer_tell_lost_start(struct drainer *d, struct lane *lane)
+{
+	bson_t details = BSON_INITIALIZER;
+
+	lane_details(d, lane, &details);
+	book_event_at(d, lane, lane->info.created, "start", "capture began; the process that saw it ended before it was written",
+		      &details);
 	bson_destroy(&details);
 }
 

@@ -307,6 +307,8 @@ void control_close(struct drainer *d);
 /* drainer.c */
 void drainer_fail(struct drainer *d); /* it cannot go on, and has said why */
 void drainer_check_end(struct drainer *d);
+/* The event `start` of a capture whose first process was killed before the database had it. */
+void drainer_tell_lost_start(struct drainer *d, struct lane *lane);
 void drainer_summary(const struct drainer *d, struct link_summary *summary);
 const char *drainer_state_name(const struct drainer *d);
 

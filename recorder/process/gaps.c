@@ -2,7 +2,8 @@
 /*
  * What could not be seen, on its way to `events` (ledger/gap.h): what the keeper's watch tells, and, once the database
  * answers, what was before these captures: from the last second that the former capture of the interface has in the balance to
- * the first one of this. Gaps of former captures that nobody closed end there too.
+ * the first one of this. Gaps of former captures that nobody closed end there too. And that this capture began, if the process that saw it
+ * was killed before it had told.
  *
  * Both can happen more than once: the documents have the same _id, and what is there of former captures is not asked for again.
  */
@@ -71,7 +72,8 @@ struct open_gap {
 
 struct before {
 	int64_t created; /* wall ns: our capture began */
-	bool there; /* it was told by an earlier process */
+	bool start_there; /* its event `start` */
+	bool there; /* the gap before it was told by an earlier process */
 	struct read_former former;
 	struct open_gap *open;
 };
@@ -139,8 +141,13 @@ static enum db_result look_at(struct gaps_look *look, struct lane *lane, struct 
 	};
 	const struct gap gap = gap_of(lane, before);
 	uint8_t id[GAP_ID_MAX];
-	enum db_result result = read_event_there(d->db, id, (uint32_t)gap_id(id, &gap), &before->there, problem);
+	enum db_result result = DB_OK;
 
+	before->start_there = true;
+	if (lane->info.resumed)
+		result = read_start_there(d->db, lane->info.id, &before->start_there, problem);
+	if (result == DB_OK)
+		result = read_event_there(d->db, id, (uint32_t)gap_id(id, &gap), &before->there, problem);
 	if (result != DB_OK || before->there)
 		return result;
 	result = read_former(d->db, &of, &before->former, problem);
@@ -181,6 +188,8 @@ static void take(struct drainer *d, struct lane *lane, struct before *before)
 	const struct gap gap = gap_of(lane, before);
 	bson_t document = BSON_INITIALIZER;
 
+	if (!before->start_there)
+		drainer_tell_lost_start(d, lane);
 	if (!before->there && before->former.found && gap.begin < gap.end) {
 		log_info("%s: nothing was seen for %.1f s before this capture (%s)", lane->info.iface,
 			 (double)(gap.end - gap.begin) / 1e9, gap_why_name(gap.why));

@@ -11,6 +11,7 @@ usage: query.py URI DATABASE packets [FILTER]      number of packet documents, a
        query.py URI DATABASE wait-packets N SECONDS  until there are so many; exit status 1 if there never are
        query.py URI DATABASE checkpoint            everything written so far is in the data files
        query.py URI DATABASE sizes                 bytes on disk of packets (or of `plain`) and of their indexes, behind a checkpoint
+       query.py URI DATABASE remove COLLECTION FILTER   by hand, as no recorder does; how many
        query.py URI DATABASE drop
 
 COLLECTION may be a family (packets, floods, balance, batches): all its days. FILTER is extended JSON.
@@ -123,6 +124,8 @@ def main():
         print(db.client.admin.command("fsync")["ok"])
     elif word == "sizes":
         print(*sizes(db))
+    elif word == "remove":
+        print(db[rest[0]].delete_many(json_util.loads(rest[1])).deleted_count)
     elif word == "drop":
         db.client.drop_database(database)
     else:
