@@ -6,7 +6,7 @@
 #ifndef XDP_RECORDER_CLI_CMD_H
 #define XDP_RECORDER_CLI_CMD_H
 
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 #include "recorder/process/instance.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };

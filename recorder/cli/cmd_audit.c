@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "recorder/cli/audit.h"
-#include "recorder/cli/audit_events.h"
+#include "recorder/audit/audit.h"
+#include "recorder/audit/events.h"
 #include "recorder/cli/cmd.h"
-#include "recorder/cli/when.h"
+#include "recorder/settings/when.h"
 #include "recorder/core/util.h"
 
 #define PRINTED 200u /* findings; the rest are counted */

@@ -5,7 +5,7 @@
 
 #include "bpf/abi.h"
 #include "recorder/cli/cmd.h"
-#include "recorder/cli/when.h"
+#include "recorder/settings/when.h"
 #include "recorder/core/clock.h"
 #include "recorder/core/util.h"
 #include "recorder/db/read_floods.h"

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 
 enum interface_answer { ANSWER_NO, ANSWER_YES, ANSWER_UNKNOWN };
 

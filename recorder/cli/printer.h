@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "bpf/abi.h"
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 #include "recorder/packet/ends.h"
 #include "recorder/print/print.h"
 

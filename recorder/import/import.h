@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 
 enum import_end {
 	IMPORT_COMPLETE,

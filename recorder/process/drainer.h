@@ -24,7 +24,7 @@
 #include <uv.h>
 
 #include "recorder/capture/capture.h"
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 #include "recorder/db/connect.h"
 #include "recorder/db/days.h"
 #include "recorder/db/migrate.h"

@@ -8,7 +8,7 @@
 #ifndef XDP_RECORDER_PROCESS_KEEPER_H
 #define XDP_RECORDER_PROCESS_KEEPER_H
 
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 
 enum keeper_mode { KEEPER_RECORD, KEEPER_STOP };
 

@@ -18,7 +18,7 @@
 
 #include "recorder/capture/capture.h"
 #include "recorder/capture/filter.h"
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 #include "recorder/process/instance.h"
 #include "recorder/process/link.h"
 #include "recorder/sink/file.h"

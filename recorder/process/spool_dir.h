@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 
 #define SPOOL_NONE "none"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "recorder/cli/when.h"
+#include "recorder/settings/when.h"
 #include "recorder/ledger/episodes.h"
 
 #define S 1000000000ll

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every type and every mistake of settings.def, precedence, dump and BSON round trips, and that no secret gets out. */
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>

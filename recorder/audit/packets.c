@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* audit_packets.c - a capture's batches, each read as its ledger entry says, and held against that entry. */
-#include "recorder/cli/audit.h"
+/* packets.c - a capture's batches, each read as its ledger entry says, and held against that entry. */
+#include "recorder/audit/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

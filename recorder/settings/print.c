@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "recorder/cli/settings_internal.h"
+#include "recorder/settings/internal.h"
 
 #include <errno.h>
 #include <string.h>

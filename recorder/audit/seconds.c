@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * audit_seconds.c - the balance of one side, row by row, against what the ledger says of each second (corrected by what was
+ * seconds.c - the balance of one side, row by row, against what the ledger says of each second (corrected by what was
  * found of its packets), and against the summaries.
  *
  * Sums of seconds are in memory for a window at a time; a row that reaches beyond it begins the next one.
  */
-#include "recorder/cli/audit.h"
+#include "recorder/audit/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
  * came from, the value (never a secret's) and what would be right. A struct settings owns its strings; after
  * settings_load or settings_from_bson succeeded it is not changed, so any thread may read it.
  */
-#ifndef XDP_RECORDER_CLI_SETTINGS_H
-#define XDP_RECORDER_CLI_SETTINGS_H
+#ifndef XDP_RECORDER_SETTINGS_SETTINGS_H
+#define XDP_RECORDER_SETTINGS_SETTINGS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ struct settings_list {
 /* SETTING_<member>: index of each setting. */
 enum setting_index {
 #define SETTING(type, member, ...) SETTING_##member,
-#include "recorder/cli/settings.def"
+#include "recorder/settings/settings.def"
 #undef SETTING
 	SETTINGS
 };
@@ -86,7 +86,7 @@ struct settings {
 #define SETTING_SECRET char *
 #define SETTING_LIST struct settings_list
 #define SETTING(type, member, ...) SETTING_##type member;
-#include "recorder/cli/settings.def"
+#include "recorder/settings/settings.def"
 #undef SETTING
 #undef SETTING_FLAG
 #undef SETTING_LEVEL

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * audit_strays.c - what lies in a day's packets_* and belongs to no batch, or to two.
+ * strays.c - what lies in a day's packets_* and belongs to no batch, or to two.
  *
  * Finished buckets: each _id must be named by one ledger entry. The names of a day are collected as a sorted array, and where they
  * are too many, a part of them at a time (by their hash), with the collection listed once for each part.
@@ -8,7 +8,7 @@
  * Plain documents: as many as the batches have that were read. Where these are not as many, the server's buckets are read
  * once more, and each document is asked for its batch.
  */
-#include "recorder/cli/audit.h"
+#include "recorder/audit/internal.h"
 
 #include <errno.h>
 #include <stdio.h>

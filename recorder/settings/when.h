@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* when.h - a moment as a person writes it. Pure. */
-#ifndef XDP_RECORDER_CLI_WHEN_H
-#define XDP_RECORDER_CLI_WHEN_H
+#ifndef XDP_RECORDER_SETTINGS_WHEN_H
+#define XDP_RECORDER_SETTINGS_WHEN_H
 
 #include <stdbool.h>
 #include <stdint.h>

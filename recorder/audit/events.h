@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* audit_events.h - what the collection `events` says of the edges of captures, and of holes. For audit; blocking. */
-#ifndef XDP_RECORDER_CLI_AUDIT_EVENTS_H
-#define XDP_RECORDER_CLI_AUDIT_EVENTS_H
+/* events.h - what the collection `events` says of the edges of captures, and of holes. For audit; blocking. */
+#ifndef XDP_RECORDER_AUDIT_EVENTS_H
+#define XDP_RECORDER_AUDIT_EVENTS_H
 
-#include "recorder/cli/audit.h"
+#include "recorder/audit/audit.h"
 
 /*
  * The event that explains the end of a balance at `wall`: "stop" and "interface-gone" (it has ended), "leave" (capture goes on

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * settings_internal.h - between the three files of settings.h:
+ * internal.h - between the files of settings.h:
  *
- *   settings_value.c   the table; one value: from text, to text, copied, freed
- *   settings.c         the sources of values, put together
- *   settings_print.c   help, dump, BSON
+ *   names       the table; its names, and words for what is wrong
+ *   value       one value: from text, to text, copied, freed
+ *   arguments, files   the sources of values: the command line; environment and files
+ *   settings    the sources put together
+ *   print       help, dump, BSON
  */
-#ifndef XDP_RECORDER_CLI_SETTINGS_INTERNAL_H
-#define XDP_RECORDER_CLI_SETTINGS_INTERNAL_H
+#ifndef XDP_RECORDER_SETTINGS_INTERNAL_H
+#define XDP_RECORDER_SETTINGS_INTERNAL_H
 
-#include "recorder/cli/settings.h"
+#include "recorder/settings/settings.h"
 
 #define ENVIRONMENT_PREFIX "XDP_RECORDER_"
 
@@ -42,8 +44,14 @@ struct layer {
 
 /* Writes the problem; -EINVAL. */
 int setting_wrong(struct settings_problem *problem, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Where a layer's value stands: "command line: --count", "FILE:12: count". Returns out. */
+const char *setting_place(const struct layer *layer, const struct entry *entry, char *out, size_t size);
 /* A value as it may stand in a message: short, printable, without secrets. Returns buffer. */
 const char *setting_shown(const char *value, char *buffer, size_t size);
+
+/* The nearest setting that may stand there: `commands` 0 means a file or the environment. */
+const char *setting_nearest(const char *name, unsigned commands);
+bool setting_has_secret(const char *uri);
 
 /* Index of a name, -1 for none. */
 int setting_find(const char *name, size_t len);
@@ -62,6 +70,15 @@ const char *setting_fault(enum setting_index index, const char *text);
 /* The value as the config file has it, malloced; NULL when it has none. */
 char *setting_text(const struct settings *settings, enum setting_index index);
 void setting_copy(struct settings *to, const struct settings *from, enum setting_index index);
+
+/* The sources. 0 or -EINVAL. */
+int setting_read_arguments(struct layer *layer, enum settings_command command, int argc, char **argv, struct settings_problem *problem);
+int setting_read_environment(struct layer *layer, struct settings_problem *problem);
+int setting_read_config(struct layer *layer, const char *path, struct settings_problem *problem);
+int setting_read_mongo_file(struct settings *settings, struct settings_problem *problem);
+
+/* Overwrites a secret where others could read it. */
+void setting_wipe(char *argument);
 
 /* Memory: these end the program when there is none. */
 char *setting_strdup(const char *text);

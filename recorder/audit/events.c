@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "recorder/cli/audit_events.h"
+#include "recorder/audit/events.h"
 
 #include <stdio.h>
 
-#include "recorder/cli/when.h"
+#include "recorder/settings/when.h"
+#include "recorder/audit/internal.h"
 #include "recorder/core/util.h"
 
 #define SECOND 1000000000ll

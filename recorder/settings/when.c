@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "recorder/cli/when.h"
+#include "recorder/settings/when.h"
 
 #include <ctype.h>
 #include <stdio.h>
