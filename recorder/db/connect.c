@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "recorder/db/connect.h"
+#include "recorder/db/connect_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
 #include "recorder/db/counters.h"
-#include "recorder/db/guard.h"
 #include "recorder/db/translate.h"
 #include "recorder/db/uri.h"
 
@@ -29,22 +27,7 @@ struct idle {
 	unsigned generation;
 };
 
-struct db {
-	mongoc_uri_t *uri;
-	mongoc_apm_callbacks_t *callbacks;
-	char *app;
-	char *name;
-	char *where;
-	struct guard guard;
-
-	pthread_mutex_t lock; /* held for a few instructions, never over a call */
-	struct idle *idle;
-	unsigned count, most;
-	unsigned generation;
-};
-
-/* The command that this thread has under way, for the callback that is told when it goes out. */
-static _Thread_local struct db_client *under_way;
+_Thread_local struct db_client *db_under_way;
 
 /* ---- the library ------------------------------------------------------------------------------------------- */
 
@@ -111,7 +94,7 @@ enum db_result db_problem_set(struct db_problem *problem, enum db_result result,
 	return result;
 }
 
-static enum db_result cancelled(struct db *db, struct db_problem *problem)
+enum db_result db_say_cancelled(struct db *db, struct db_problem *problem)
 {
 	return db_problem_set(problem, DB_CANCELLED, "%s: ended", db->where);
 }
@@ -138,8 +121,8 @@ bool db_cancelled(const struct db *db)
 static void on_started(const mongoc_apm_command_started_t *event)
 {
 	(void)event;
-	if (under_way) /* else it is libmongoc's own */
-		under_way->started_ns = clock_boot_ns();
+	if (db_under_way) /* else it is libmongoc's own */
+		db_under_way->started_ns = clock_boot_ns();
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------- */
@@ -342,7 +325,7 @@ enum db_result db_client_pop(struct db *db, struct db_client *client, struct db_
 
 	*client = (struct db_client){.db = db};
 	if (db->guard.cancelled)
-		return cancelled(db, problem);
+		return db_say_cancelled(db, problem);
 	do {
 		pthread_mutex_lock(&db->lock);
 		taken = db->count ? db->idle[--db->count] : (struct idle){0};
@@ -360,7 +343,7 @@ enum db_result db_client_fresh(struct db *db, struct db_client *client, struct d
 {
 	*client = (struct db_client){.db = db};
 	if (db->guard.cancelled)
-		return cancelled(db, problem);
+		return db_say_cancelled(db, problem);
 	pthread_mutex_lock(&db->lock);
 	client->generation = db->generation;
 	pthread_mutex_unlock(&db->lock);
@@ -384,318 +367,4 @@ void db_client_done(struct db_client *client)
 	if (!keep)
 		mongoc_client_destroy(client->client);
 	client->client = NULL;
-}
-
-/* ---- commands ---------------------------------------------------------------------------------------------- */
-
-static bool is_late(const struct db_client *client)
-{
-	return client->until_ns && clock_boot_ns() > client->until_ns;
-}
-
-static enum db_result slow(struct db *db, struct db_problem *problem)
-{
-	return db_problem_set(problem, DB_LATER, "%s: answers slowly", db->where);
-}
-
-static const char *command_name(const bson_t *command)
-{
-	bson_iter_t it;
-
-	return bson_iter_init(&it, command) && bson_iter_next(&it) ? bson_iter_key(&it) : "?";
-}
-
-/* A path that is no socket is a mistake that libmongoc has no words for. */
-static void explain_socket(const struct db *db, struct db_problem *problem)
-{
-	const mongoc_host_list_t *host = mongoc_uri_get_hosts(db->uri);
-	struct stat st;
-
-	if (problem->result != DB_UNREACHABLE || !host || host->family != AF_UNIX)
-		return;
-	if (stat(host->host, &st))
-		db_problem_set(problem, DB_UNREACHABLE, "%s: no server: %s: %s", db->where, host->host,
-			       strerror(errno));
-	else if (!S_ISSOCK(st.st_mode))
-		db_problem_set(problem, DB_UNREACHABLE, "%s: %s is no socket", db->where, host->host);
-}
-
-/* Without an answer the connection is worth nothing any more; with one (the server said no) it is. */
-static enum db_result failed(struct db_client *client, const char *what, bson_error_t *error, const bson_t *reply,
-			     struct db_problem *problem)
-{
-	struct db *db = client->db;
-
-	client->broken |= !reply || bson_empty(reply) || error->domain != MONGOC_ERROR_SERVER;
-	if (guard_reason() && client->broken)
-		snprintf(error->message, sizeof(error->message), "%s", guard_reason());
-	translate_error(db->where, what, error, reply, client->started_ns != 0, problem);
-	explain_socket(db, problem);
-	return db->guard.cancelled ? cancelled(db, problem) : problem->result;
-}
-
-enum db_result db_command(struct db_client *client, const char *database, const bson_t *command, bson_t *reply,
-			  struct db_problem *problem)
-{
-	struct db *db = client->db;
-	const char *what = command_name(command);
-	bson_error_t error = {0};
-	enum db_result result;
-	bson_t own;
-	bool ok;
-
-	if (!reply)
-		reply = &own;
-	client->started_ns = 0;
-	if (db->guard.cancelled || is_late(client)) {
-		bson_init(reply);
-		result = db->guard.cancelled ? cancelled(db, problem) : slow(db, problem);
-		goto done;
-	}
-	guard_reset();
-	guard_give_up(client->give_up_ns);
-	under_way = client;
-	ok = mongoc_client_command_simple(client->client, database ? database : db->name, command, NULL, reply, &error);
-	under_way = NULL;
-	guard_give_up(0);
-	if (ok)
-		result = translate_reply(db->where, what, reply, problem);
-	else
-		result = failed(client, what, &error, reply, problem);
-done:
-	if (reply == &own)
-		bson_destroy(&own);
-	return result;
-}
-
-enum db_result db_run(struct db *db, const char *database, const bson_t *command, bson_t *reply,
-		      struct db_problem *problem)
-{
-	struct db_client client;
-	enum db_result result = db_client_pop(db, &client, problem);
-
-	if (result != DB_OK) {
-		if (reply)
-			bson_init(reply);
-		return result;
-	}
-	result = db_command(&client, database, command, reply, problem);
-	db_client_done(&client);
-	return result;
-}
-
-/* One answer with a cursor. `next` gets the cursor's id (0 = finished), `ns` its collection. */
-static enum db_result hand_out(struct db_client *client, const bson_t *reply, db_document *each, void *arg,
-			       int64_t *next, char *ns, size_t ns_size, bool *stopped, struct db_problem *problem)
-{
-	bson_iter_t it, field, batch;
-
-	*next = 0;
-	if (!bson_iter_init_find(&it, reply, "cursor") || !BSON_ITER_HOLDS_DOCUMENT(&it) ||
-	    !bson_iter_recurse(&it, &field))
-		return db_problem_set(problem, DB_UNKNOWN, "%s: an answer without cursor", client->db->where);
-	while (bson_iter_next(&field)) {
-		const char *key = bson_iter_key(&field);
-		if (!strcmp(key, "id"))
-			*next = bson_iter_as_int64(&field);
-		else if (!strcmp(key, "ns") && BSON_ITER_HOLDS_UTF8(&field))
-			snprintf(ns, ns_size, "%s", bson_iter_utf8(&field, NULL));
-		else if ((!strcmp(key, "firstBatch") || !strcmp(key, "nextBatch")) && BSON_ITER_HOLDS_ARRAY(&field) &&
-			 bson_iter_recurse(&field, &batch)) {
-			while (!*stopped && bson_iter_next(&batch)) {
-				const uint8_t *data;
-				uint32_t len;
-				bson_t doc;
-				if (!BSON_ITER_HOLDS_DOCUMENT(&batch))
-					continue;
-				bson_iter_document(&batch, &len, &data);
-				if (bson_init_static(&doc, data, len) && !each(arg, &doc))
-					*stopped = true;
-			}
-		}
-	}
-	return DB_OK;
-}
-
-enum db_result db_each(struct db_client *client, const char *database, const bson_t *command, db_document *each,
-		       void *arg, struct db_problem *problem)
-{
-	char ns[256] = "";
-	int64_t cursor = 0;
-	bool stopped = false;
-	bson_t reply, more;
-	enum db_result result = db_command(client, database, command, &reply, problem);
-
-	if (result == DB_OK)
-		result = hand_out(client, &reply, each, arg, &cursor, ns, sizeof(ns), &stopped, problem);
-	bson_destroy(&reply);
-	while (result == DB_OK && cursor) {
-		const char *collection = strchr(ns, '.');
-		bson_init(&more);
-		if (stopped) {
-			BSON_APPEND_UTF8(&more, "killCursors", collection ? collection + 1 : "");
-			bson_t *cursors = BCON_NEW("0", BCON_INT64(cursor));
-			BSON_APPEND_ARRAY(&more, "cursors", cursors);
-			bson_destroy(cursors);
-		} else {
-			BSON_APPEND_INT64(&more, "getMore", cursor);
-			BSON_APPEND_UTF8(&more, "collection", collection ? collection + 1 : "");
-		}
-		result = db_command(client, database, &more, &reply, problem);
-		cursor = 0;
-		if (stopped)
-			result = DB_OK; /* the server forgets it by itself in the end */
-		else if (result == DB_OK)
-			result = hand_out(client, &reply, each, arg, &cursor, ns, sizeof(ns), &stopped, problem);
-		bson_destroy(&more);
-		bson_destroy(&reply);
-	}
-	return result;
-}
-
-void db_append_write_concern(bson_t *command)
-{
-	bson_t concern;
-
-	BSON_APPEND_DOCUMENT_BEGIN(command, "writeConcern", &concern);
-	BSON_APPEND_UTF8(&concern, "w", "majority");
-	BSON_APPEND_BOOL(&concern, "j", true);
-	bson_append_document_end(command, &concern);
-	BSON_APPEND_INT32(command, "maxTimeMS", DB_MAX_TIME_MS);
-}
-
-/* ---- who answers ------------------------------------------------------------------------------------------- */
-
-static void peer_from_hello(const bson_t *hello, struct db_peer *peer)
-{
-	bson_iter_t it, sub;
-
-	*peer = (struct db_peer){.kind = DB_STANDALONE};
-	if (bson_iter_init_find(&it, hello, "msg") && BSON_ITER_HOLDS_UTF8(&it) &&
-	    !strcmp(bson_iter_utf8(&it, NULL), "isdbgrid"))
-		peer->kind = DB_MONGOS;
-	else if (bson_iter_init_find(&it, hello, "setName") || bson_iter_init_find(&it, hello, "isreplicaset"))
-		peer->kind = DB_REPLICA_SET;
-	if (bson_iter_init_find(&it, hello, "isWritablePrimary") || bson_iter_init_find(&it, hello, "ismaster"))
-		peer->writable = bson_iter_as_bool(&it);
-	if (bson_iter_init_find(&it, hello, "connectionId") && BSON_ITER_HOLDS_NUMBER(&it))
-		peer->connection = bson_iter_as_int64(&it);
-	if (bson_iter_init_find(&it, hello, "maxWireVersion") && BSON_ITER_HOLDS_NUMBER(&it))
-		peer->wire = (int32_t)bson_iter_as_int64(&it);
-	if (bson_iter_init(&it, hello) && bson_iter_find_descendant(&it, "topologyVersion.processId", &sub) &&
-	    BSON_ITER_HOLDS_OID(&sub)) {
-		memcpy(peer->process, bson_iter_oid(&sub)->bytes, sizeof(peer->process));
-		peer->has_process = true;
-	}
-}
-
-static enum db_result hello_of(struct db_client *client, bson_t *hello, struct db_problem *problem)
-{
-	struct db *db = client->db;
-	bson_error_t error = {0};
-	mongoc_server_description_t *server, *greeting = NULL;
-	enum db_result result;
-
-	bson_init(hello);
-	if (db->guard.cancelled)
-		return cancelled(db, problem);
-	if (is_late(client))
-		return slow(db, problem);
-	client->started_ns = 0;
-	guard_reset();
-	server = mongoc_client_select_server(client->client, true, NULL, &error);
-	if (server)
-		greeting = mongoc_client_get_handshake_description(client->client, mongoc_server_description_id(server),
-								   NULL, &error);
-	if (greeting) {
-		bson_destroy(hello);
-		bson_copy_to(mongoc_server_description_hello_response(greeting), hello);
-		result = DB_OK;
-	} else {
-		result = failed(client, "hello", &error, NULL, problem);
-	}
-	mongoc_server_description_destroy(greeting);
-	mongoc_server_description_destroy(server);
-	return result;
-}
-
-enum db_result db_peer(struct db_client *client, struct db_peer *peer, struct db_problem *problem)
-{
-	bson_t hello;
-	enum db_result result = hello_of(client, &hello, problem);
-
-	if (result == DB_OK)
-		peer_from_hello(&hello, peer);
-	bson_destroy(&hello);
-	return result;
-}
-
-bool db_peer_other_process(const struct db_peer *a, const struct db_peer *b)
-{
-	return a->has_process && b->has_process && a->kind == DB_STANDALONE && b->kind == DB_STANDALONE &&
-	       memcmp(a->process, b->process, sizeof(a->process)) != 0;
-}
-
-bool db_peer_same_process(const struct db_peer *a, const struct db_peer *b)
-{
-	return a->has_process && b->has_process && a->kind == b->kind &&
-	       memcmp(a->process, b->process, sizeof(a->process)) == 0;
-}
-
-enum db_result db_ping(struct db *db, uint64_t *latency_ns, struct db_problem *problem)
-{
-	bson_t *ping = BCON_NEW("ping", BCON_INT32(1));
-	uint64_t began = clock_boot_ns();
-	enum db_result result = db_run(db, "admin", ping, NULL, problem);
-
-	if (latency_ns)
-		*latency_ns = clock_boot_ns() - began;
-	bson_destroy(ping);
-	return result;
-}
-
-static int32_t number(const bson_t *doc, const char *name)
-{
-	bson_iter_t it;
-
-	return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_NUMBER(&it) ? (int32_t)bson_iter_as_int64(&it)
-										  : 0;
-}
-
-static void text(const bson_t *doc, const char *name, char *out, size_t size)
-{
-	bson_iter_t it;
-
-	if (bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_UTF8(&it))
-		snprintf(out, size, "%s", bson_iter_utf8(&it, NULL));
-}
-
-enum db_result db_server_info(struct db *db, struct db_server *server, struct db_problem *problem)
-{
-	bson_t *build = BCON_NEW("buildInfo", BCON_INT32(1));
-	bson_t hello = BSON_INITIALIZER, reply = BSON_INITIALIZER;
-	struct db_client client;
-	enum db_result result;
-
-	memset(server, 0, sizeof(*server));
-	result = db_client_pop(db, &client, problem);
-	if (result != DB_OK)
-		goto done;
-	result = hello_of(&client, &hello, problem);
-	if (result == DB_OK)
-		result = db_command(&client, "admin", build, &reply, problem);
-	db_client_done(&client);
-	if (result != DB_OK)
-		goto done;
-	peer_from_hello(&hello, &server->peer);
-	text(&hello, "setName", server->set, sizeof(server->set));
-	server->max_document = number(&hello, "maxBsonObjectSize");
-	server->max_message = number(&hello, "maxMessageSizeBytes");
-	server->max_batch = number(&hello, "maxWriteBatchSize");
-	text(&reply, "version", server->version, sizeof(server->version));
-done:
-	bson_destroy(&hello);
-	bson_destroy(&reply);
-	bson_destroy(build);
-	return result;
 }
