@@ -304,11 +304,15 @@ void own_scan(struct drainer *d);
 int control_open(struct drainer *d);
 void control_close(struct drainer *d);
 
+/* messages.c */
+void messages_on_link(uv_poll_t *poll, int status, int events); /* data: the drainer */
+/* The event `start` of a capture whose first process was killed before the database had it. */
+void messages_tell_lost_start(struct drainer *d, struct lane *lane);
+
 /* drainer.c */
 void drainer_fail(struct drainer *d); /* it cannot go on, and has said why */
 void drainer_check_end(struct drainer *d);
-/* The event `start` of a capture whose first process was killed before the database had it. */
-void drainer_tell_lost_start(struct drainer *d, struct lane *lane);
+void drainer_end(struct drainer *d, uint32_t seconds); /* stores what is here, within so many seconds */
 void drainer_summary(const struct drainer *d, struct link_summary *summary);
 const char *drainer_state_name(const struct drainer *d);
 

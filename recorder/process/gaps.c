@@ -189,7 +189,7 @@ static void take(struct drainer *d, struct lane *lane, struct before *before)
 	bson_t document = BSON_INITIALIZER;
 
 	if (!before->start_there)
-		drainer_tell_lost_start(d, lane);
+		messages_tell_lost_start(d, lane);
 	if (!before->there && before->former.found && gap.begin < gap.end) {
 		log_info("%s: nothing was seen for %.1f s before this capture (%s)", lane->info.iface,
 			 (double)(gap.end - gap.begin) / 1e9, gap_why_name(gap.why));
