@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "recorder/core/crc32c.h"
 #include "recorder/core/log.h"
@@ -339,11 +341,88 @@ static void full_is_said_and_is_over_when_there_is_room(void **state)
 	spool_store_close(store);
 }
 
-/* In place of the C library's: a disk that takes its time, so that the others have something to wait for on any machine. */
+/* ---- the disk, in place of the C library's ------------------------------------------------------------------------ */
+
+/* One call in so many fails; 0: none. */
+static unsigned failing_syncs, failing_writes;
+static unsigned disk_errors;
+
+static bool fails(unsigned one_in)
+{
+	static unsigned seed = 1;
+
+	if (!one_in || (unsigned)rand_r(&seed) % one_in)
+		return false;
+	disk_errors++;
+	return true;
+}
+
+/* A disk that takes its time, so that the others have something to wait for on any machine. */
 int fdatasync(int fd)
 {
 	usleep(200);
+	if (fails(failing_syncs)) {
+		errno = EIO;
+		return -1;
+	}
 	return fsync(fd);
+}
+
+/* What fails may have been written in part, and that part may have been said. */
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
+{
+	if (fails(failing_writes)) {
+		if (n > 1 && disk_errors % 2)
+			return syscall(SYS_pwrite64, fd, bytes, n / 2, at);
+		if (syscall(SYS_pwrite64, fd, bytes, n / 2, at) < 0)
+			return -1;
+		errno = disk_errors % 3 ? EIO : ENOSPC;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, bytes, n, at);
+}
+
+/* A disk that fails now and then: what was acknowledged is there, each once and in order, also for who opens it again; the rest is not. */
+static void a_failing_disk_keeps_what_it_acknowledged(void **state)
+{
+	enum { N = 3000 };
+	static bool kept[N + 1];
+	struct spool_store *store = store_of(ROOM, 20000);
+	struct spool_store_counts counts;
+	unsigned acknowledged = 0, damaged;
+	uint64_t last;
+
+	(void)state;
+	failing_syncs = 20;
+	failing_writes = 30;
+	disk_errors = 0;
+	for (uint64_t n = 1; n <= N; n++) {
+		int err = put_record(store, n);
+
+		assert_true(!err || err == -EIO || err == -ENOSPC);
+		kept[n] = !err;
+		acknowledged += !err;
+	}
+	failing_syncs = failing_writes = 0;
+	assert_true(disk_errors > 100 && acknowledged > N / 2 && acknowledged < N);
+	spool_store_counts(store, &counts);
+	assert_int_equal(counts.batches, acknowledged);
+	assert_int_equal(counts.refused, N - acknowledged);
+	assert_int_equal(read_all(store, &last, &damaged), acknowledged);
+	assert_int_equal(damaged, 0);
+	spool_store_close(store);
+
+	store = store_of(ROOM, 20000);
+	for (uint64_t n = 1; n <= N; n++) {
+		struct spool_record record;
+
+		if (!kept[n])
+			continue;
+		assert_int_equal(spool_store_next(store, &record), 1);
+		same_record(&record, n);
+		free(record.payload);
+	}
+	spool_store_close(store);
 }
 
 struct appender {
@@ -706,6 +785,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(torn_at_every_byte, new_place, remove_place),
 		cmocka_unit_test_setup_teardown(corrupt_at_every_byte, new_place, remove_place),
 		cmocka_unit_test_setup_teardown(full_is_said_and_is_over_when_there_is_room, new_place, remove_place),
+		cmocka_unit_test_setup_teardown(a_failing_disk_keeps_what_it_acknowledged, new_place, remove_place),
 		cmocka_unit_test_setup_teardown(several_at_once, new_place, remove_place),
 		cmocka_unit_test(a_batch_comes_back),
 		cmocka_unit_test_setup_teardown(the_order_holds, new_place, remove_place),
