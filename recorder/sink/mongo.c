@@ -12,7 +12,8 @@
  *   answer to {j: true} is a promise about its own journal, and the local engine breaks it. After kill -9 it had
  *   forgotten 25 of 11,839 acknowledged upserts, and 9 of 3,245 inserts into a time series (where several share a
  *   bucket, one writes for all), all of the last milliseconds: 26 at most where it was measured. So a batch is settled
- *   a moment later; if the process changed meanwhile, it is read back. A replica set's majority needs none of this.
+ *   a moment later, and once more a moment later if the process took its time to say so (stopped, it did not live on); if the
+ *   process changed meanwhile, it is read back. A replica set's majority needs none of this.
  */
 #include "recorder/sink/mongo_internal.h"
 
@@ -117,6 +118,7 @@ static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct
 			report->latency_ns = clock_boot_ns() - client->started_ns;
 		job->state = confirm ? CONFIRM : DONE;
 		job->confirm_at = clock_boot_ns() + LINGER_MS * 1000000ull;
+		job->confirmed_once = false;
 	} else if (confirm && client->started_ns) { /* no need to wait: an entry is the same however often it is written */
 		struct db_problem other;
 		if (begin_again(m, job, &other) != DB_OK)
@@ -130,13 +132,19 @@ static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_c
 			      struct db_problem *problem)
 {
 	struct db_problem other;
-	enum db_result result;
+	enum db_result result = DB_OK;
+	bool stood = false;
 
-	if (clock_boot_ns() < job->confirm_at) {
+	if (clock_boot_ns() >= job->confirm_at) {
+		result = late_lives_on(m, client, &job->read_peer, &stood, problem);
+		if (stood && !job->confirmed_once)
+			job->confirm_at = clock_boot_ns() + LINGER_MS * 1000000ull;
+		job->confirmed_once |= stood;
+	}
+	if (result == DB_OK && clock_boot_ns() < job->confirm_at) {
 		*again = job->confirm_at;
 		return db_problem_set(problem, DB_LATER, "%s: acknowledged, to be confirmed", db_where(m->db));
 	}
-	result = late_lives_on(m, client, &job->read_peer, problem);
 	if (result == DB_OK)
 		job->state = DONE;
 	else if (begin_again(m, job, &other) != DB_OK)

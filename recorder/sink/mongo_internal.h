@@ -124,6 +124,7 @@ struct sink_job {
 	bool was_read;		  /* at least some packets are known from reading only */
 	struct db_peer read_peer; /* who got the first command, or was read from */
 	uint64_t confirm_at;	  /* boot ns */
+	bool confirmed_once;	  /* by a server that had perhaps stood still: it is asked once more, not for ever */
 	struct late late;
 	unsigned failures; /* in a row */
 	struct job_command *commands;
@@ -257,8 +258,11 @@ void late_begin(struct mongo *m, struct late *late, const struct db_client *clie
 void late_inherit(struct mongo *m, struct late *late);
 /* DB_OK: over, go on. DB_LATER with *again: not yet. Else why the server does not answer. */
 enum db_result late_wait(struct mongo *m, struct late *late, uint64_t *again, struct db_problem *problem);
-/* DB_OK: the process that acknowledged (or was read from) is the one that answers now. */
-enum db_result late_lives_on(struct mongo *m, struct db_client *client, const struct db_peer *before,
+/*
+ * DB_OK: the process that acknowledged (or was read from) is the one that answers now. *stood: it took its time; perhaps it stood still
+ * since it had acknowledged, and has not lived on for LINGER_MS yet.
+ */
+enum db_result late_lives_on(struct mongo *m, struct db_client *client, const struct db_peer *before, bool *stood,
 			     struct db_problem *problem);
 
 /* ---- mongo_small.c ---- */

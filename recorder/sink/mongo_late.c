@@ -77,15 +77,17 @@ enum db_result late_wait(struct mongo *m, struct late *late, uint64_t *again, st
 	return DB_OK;
 }
 
-enum db_result late_lives_on(struct mongo *m, struct db_client *client, const struct db_peer *before,
+enum db_result late_lives_on(struct mongo *m, struct db_client *client, const struct db_peer *before, bool *stood,
 			     struct db_problem *problem)
 {
 	bson_t *ping = BCON_NEW("ping", BCON_INT32(1));
+	uint64_t asked = clock_boot_ns();
 	enum db_result result =
 		db_command(client, "admin", ping, NULL, problem); /* else an old greeting would be looked at */
 	struct db_peer now;
 
 	bson_destroy(ping);
+	*stood = clock_boot_ns() - asked > LINGER_MS * 1000000ull / 2;
 	if (result == DB_OK)
 		result = db_peer(client, &now, problem);
 	if (result == DB_OK && !db_peer_same_process(&now, before))

@@ -191,6 +191,19 @@ static enum db_result replace_all(struct db_client *client, const char *name, co
 	return result;
 }
 
+/* Until what was acknowledged is believed; who perhaps stood still is asked once more (mongo.c). */
+static enum db_result linger(struct mongo *m, struct db_client *client, const struct db_peer *peer, struct db_problem *problem)
+{
+	enum db_result result = DB_OK;
+	bool stood = true;
+
+	for (unsigned n = 0; result == DB_OK && stood && n < 2; n++) {
+		nanosleep(&(struct timespec){.tv_nsec = LINGER_MS * 1000000l}, NULL);
+		result = late_lives_on(m, client, peer, &stood, problem);
+	}
+	return result;
+}
+
 static enum db_result put_once(struct mongo *m, struct db_client *client, const struct puts *puts,
 			       struct sink_report *report, struct db_problem *problem)
 {
@@ -215,8 +228,7 @@ static enum db_result put_once(struct mongo *m, struct db_client *client, const 
 	if (result == DB_OK)
 		result = replace_all(client, name, puts, report, problem);
 	if (result == DB_OK && peer.kind == DB_STANDALONE && peer.has_process) {
-		nanosleep(&(struct timespec){.tv_nsec = LINGER_MS * 1000000l}, NULL);
-		result = late_lives_on(m, client, &peer, problem);
+		result = linger(m, client, &peer, problem);
 	} else if (result == DB_UNKNOWN && changes(puts->family)) {
 		late_begin(m, &late, client, &peer, asked);
 		pthread_mutex_lock(&m->lock);
