@@ -102,8 +102,10 @@ static bool look_at_end(void *arg, const bson_t *event)
 		return true;
 	if (!strcmp(kind, "stop") || !strcmp(kind, "leave") || !strcmp(kind, "interface-gone") ||
 	    (!strcmp(kind, "gap") && is_former(event, look->capture->of.capture, &e->last_batch))) {
-		snprintf(e->kind, sizeof(e->kind), "%s", kind);
-		e->explained = true; /* the last one counts: a leave may be followed by a stop */
+		/* The last one counts, a leave may be followed by a stop; but that the next capture found a gap behind a stop takes nothing back. */
+		if (strcmp(kind, "gap") || strcmp(e->kind, "stop"))
+			snprintf(e->kind, sizeof(e->kind), "%s", kind);
+		e->explained = true;
 	} else if (!e->explained && !e->kind[0] && wall_of(event) > look->wall) {
 		snprintf(e->kind, sizeof(e->kind), "%s", kind);
 	}
@@ -139,7 +141,7 @@ static bool look_at_start(void *arg, const bson_t *event)
 		if (bson_iter_init(&it, event) && bson_iter_find_descendant(&it, names[side], &at) && BSON_ITER_HOLDS_INT(&at))
 			sec[side] = (uint64_t)bson_iter_as_int64(&at);
 	look->there = true;
-	return !!strcmp(text_of(event, "kind"), "start"); /* a `resume` may come first in time only where the start is gone */
+	return true;
 }
 
 enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES],
@@ -147,25 +149,17 @@ enum db_result audit_event_of_start(struct audit_run *run, const struct audit_ca
 {
 	struct start_look look = {.sec = sec};
 	enum db_result result;
-	uint8_t from[CAPTURE_ID_LEN + 8 + 5], to[CAPTURE_ID_LEN + 8 + 6];
-	bson_t *filter = bson_new(), range, kind, list;
+	uint8_t from[CAPTURE_ID_LEN + 8 + sizeof("start") - 1], to[sizeof(from)];
+	bson_t *filter = bson_new(), range;
 
-	/* _id: capture, boot time, kind */
+	/* Ids are capture, boot time, kind; BSON orders them by length first. */
 	memset(sec, 0, REC_SIDES * sizeof(*sec));
-	memset(from, 0, sizeof(from));
-	memset(to, 0xff, sizeof(to));
-	memcpy(from, capture->of.capture, CAPTURE_ID_LEN); /* of any length up to the longer word's: BSON orders by length first */
-	memcpy(to, capture->of.capture, CAPTURE_ID_LEN);
+	audit_id_range(from, to, sizeof(from), capture->of.capture);
 	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &range);
 	BSON_APPEND_BINARY(&range, "$gte", BSON_SUBTYPE_BINARY, from, sizeof(from));
 	BSON_APPEND_BINARY(&range, "$lte", BSON_SUBTYPE_BINARY, to, sizeof(to));
 	bson_append_document_end(filter, &range);
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "kind", &kind);
-	BSON_APPEND_ARRAY_BEGIN(&kind, "$in", &list);
-	BSON_APPEND_UTF8(&list, "0", "start");
-	BSON_APPEND_UTF8(&list, "1", "resume");
-	bson_append_array_end(&kind, &list);
-	bson_append_document_end(filter, &kind);
+	BSON_APPEND_UTF8(filter, "kind", "start");
 	result = each_event(run, filter, 1, 0, look_at_start, &look);
 	*there = look.there;
 	return result;

@@ -20,7 +20,7 @@ enum db_result audit_event_of_end(struct audit_run *run, const struct audit_capt
 
 /*
  * The boot second with which each side's balance begins, by the event `start`; 0: it is not there, or does not say so.
- * there: there is a `start`, or a `resume`.
+ * there: there is one.
  */
 enum db_result audit_event_of_start(struct audit_run *run, const struct audit_capture *capture, uint64_t sec[REC_SIDES],
 				    bool *there);

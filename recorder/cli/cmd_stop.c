@@ -124,7 +124,7 @@ int cmd_stop(const struct settings *settings)
 	if (had_keeper) {
 		pid_t keeper = instance.keeper;
 
-		err = signal_keeper(keeper, settings->keep ? SIGTERM : SIGINT);
+		err = signal_keeper(keeper, settings->keep ? SIGUSR2 : SIGINT);
 		if (err && err != -ESRCH)
 			return cmd_fail(EXIT_FAILED, "cannot signal process %d of instance %s: %s", (int)keeper,
 					instance.name, strerror(-err));
@@ -134,7 +134,7 @@ int cmd_stop(const struct settings *settings)
 		if (settings->keep && !instance.pinned)
 			return cmd_fail(
 				EXIT_FAILED,
-				"instance %s was not started with --keep: its capture has ended, everything is stored",
+				"instance %s was ending already: its capture has ended, everything is stored",
 				instance.name);
 	}
 	if (settings->keep)

@@ -40,23 +40,6 @@ enum db_result read_event_there(struct db *db, const uint8_t *id, uint32_t lengt
 		   is_there, there, problem);
 }
 
-enum db_result read_start_there(struct db *db, const uint8_t *capture, bool *there, struct db_problem *problem)
-{
-	/* event_document's ids: capture, boot time, kind. BSON orders them by length first. */
-	uint8_t from[CAPTURE_ID_LEN + 8 + sizeof("start") - 1], to[sizeof(from)];
-
-	memset(from, 0, sizeof(from));
-	memset(to, 0xff, sizeof(to));
-	memcpy(from, capture, CAPTURE_ID_LEN);
-	memcpy(to, capture, CAPTURE_ID_LEN);
-	*there = false;
-	return ask(db,
-		   BCON_NEW("find", BCON_UTF8("events"), "filter", "{", "_id", "{", "$gte", BCON_BIN(BSON_SUBTYPE_BINARY, from, sizeof(from)),
-			    "$lte", BCON_BIN(BSON_SUBTYPE_BINARY, to, sizeof(to)), "}", "kind", BCON_UTF8("start"), "}", "limit",
-			    BCON_INT32(1)),
-		   is_there, there, problem);
-}
-
 enum db_result read_open_gaps(struct db *db, const struct read_former_of *of, read_document *each, void *arg,
 			      struct db_problem *problem)
 {

@@ -41,9 +41,6 @@ enum db_result read_former(struct db *db, const struct read_former_of *of, struc
 enum db_result read_open_gaps(struct db *db, const struct read_former_of *of, read_document *each, void *arg,
 			      struct db_problem *problem);
 
-/* Is there an event `start` of this capture (CAPTURE_ID_LEN bytes)? */
-enum db_result read_start_there(struct db *db, const uint8_t *capture, bool *there, struct db_problem *problem);
-
 enum db_result read_event_there(struct db *db, const uint8_t *id, uint32_t length, bool *there, struct db_problem *problem);
 
 #endif

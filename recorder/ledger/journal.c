@@ -28,7 +28,12 @@ struct head {
 	uint8_t capture[CAPTURE_ID_LEN];
 	uint32_t sum;
 	uint32_t ready; /* 1, stored last */
+	/* Behind the sum: each a single store, zero until then. */
+	uint64_t attached;
+	uint32_t start_told;
+	uint32_t reserved;
 };
+_Static_assert(sizeof(struct head) <= 64, "the chain stays where it is");
 
 struct chain {
 	uint64_t number;
@@ -237,6 +242,26 @@ void journal_close(struct journal *j)
 	if (j->base)
 		munmap(j->base, j->mapped);
 	free(j);
+}
+
+uint64_t journal_attached(const struct journal *j)
+{
+	return __atomic_load_n(&((const struct head *)j->base)->attached, __ATOMIC_RELAXED);
+}
+
+void journal_set_attached(struct journal *j, uint64_t boot_ns)
+{
+	__atomic_store_n(&((struct head *)j->base)->attached, boot_ns, __ATOMIC_RELAXED);
+}
+
+bool journal_start_told(const struct journal *j)
+{
+	return __atomic_load_n(&((const struct head *)j->base)->start_told, __ATOMIC_RELAXED);
+}
+
+void journal_set_start_told(struct journal *j)
+{
+	__atomic_store_n(&((struct head *)j->base)->start_told, 1, __ATOMIC_RELAXED);
 }
 
 int journal_is_new(const struct journal *j)

@@ -56,6 +56,12 @@ void journal_close(struct journal *journal);
 /* True when journal_open formatted it. */
 int journal_is_new(const struct journal *journal);
 
+/* Since when the hooks are attached, boot ns; 0: not yet. And whether the event that says so (`start`) is in the database. */
+uint64_t journal_attached(const struct journal *journal);
+void journal_set_attached(struct journal *journal, uint64_t boot_ns);
+bool journal_start_told(const struct journal *journal);
+void journal_set_start_told(struct journal *journal);
+
 /* ---- clock pairs: ascending in boot time ---- */
 unsigned journal_pairs(const struct journal *journal, const struct clock_pair **pairs);
 /* Appends; the oldest that ended before `keep_from` (boot ns) goes when there is no room. */

@@ -183,6 +183,29 @@ void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const ch
 	queue_event(d, put);
 }
 
+static void start_settled(struct put *put)
+{
+	struct lane *lane = put->arg;
+
+	journal_set_start_told(lane->journal);
+	event_settled(put);
+}
+
+void book_start(struct drainer *d, struct lane *lane, const bson_t *details)
+{
+	struct put *put = put_new(d, "events", 0, start_settled, lane);
+	uint64_t attached = journal_attached(lane->journal);
+	struct clock_pair pair = lane_pair_at(lane, attached);
+
+	if (!put) {
+		log_error("out of memory: the event 'start' is not told now");
+		return;
+	}
+	event_document(&put->document, lane->info.id, lane->info.created, (int64_t)attached + clock_pair_offset(&pair), "start",
+		       d->settings->sensor, lane->info.iface, "capture begins", details);
+	queue_event(d, put);
+}
+
 static void block_settled(struct put *put)
 {
 	link_send(put->drainer->link, LINK_BLOCK_TOLD, 0, &put->stamp, sizeof(put->stamp), -1);
@@ -325,8 +348,8 @@ void book_rows(struct drainer *d)
 			struct side *side = &d->lanes[i].sides[s];
 			uint64_t final_sec;
 
-			if (!side->present || side->put)
-				continue;
+			if (!side->present || side->put || !journal_attached(d->lanes[i].journal))
+				continue; /* a capture that was never attached has no seconds */
 			final_sec = settled_until(&d->lanes[i], s) / NS_PER_SEC;
 			/* Capture has ended and every record is settled: the second that is not over is final too. */
 			if (last && pipeline_idle(&d->lanes[i]))

@@ -47,7 +47,7 @@ static int seed_journal(const struct capture *c)
 	struct clock_sample sample = clock_sample();
 	struct clock_pair pair = {0, sample.wall - (int64_t)sample.boot};
 	unsigned cpus = capture_cpus(c);
-	struct journal_totals totals = {.sec = sample.boot / NS_PER_SEC - 1};
+	struct journal_totals totals = {.sec = capture_seen(c)->created / NS_PER_SEC - 1}; /* lane_first_second */
 	struct journal *journal;
 	int err = journal_open(&journal, capture_map_fd(c, CAPTURE_JOURNAL), cpus, capture_id(c));
 

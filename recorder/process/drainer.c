@@ -305,8 +305,9 @@ void drainer_end(struct drainer *d, uint32_t seconds)
 	d->state = DRAINER_ENDING;
 	uv_timer_start(&d->deadline, on_deadline, seconds * 1000 > 2 * CANCEL_MS ? seconds * 1000 - CANCEL_MS : CANCEL_MS, 0);
 	for (unsigned i = 0; i < d->nlanes; i++)
-		book_event(d, &d->lanes[i], d->attached ? "leave" : "stop",
-			   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
+		if (lane_has_begun(&d->lanes[i]))
+			book_event(d, &d->lanes[i], d->attached ? "leave" : "stop",
+				   d->attached ? "the recorder ends, capture goes on" : "capture has ended", NULL);
 	if (!d->sink_ready && d->settings->database_wait_ms == SETTINGS_FOREVER && all_idle(d))
 		upstream_give_up(d); /* nothing to wait for */
 	/* Capture goes on behind us: store what was there at this moment, the rest is the next process's. */

@@ -228,6 +228,8 @@ struct drainer {
 int lane_open(struct lane *lane);  /* maps everything, takes over what is in the journal */
 void lane_close(struct lane *lane); /* after its handles are closed */
 struct clock_pair lane_pair_at(const struct lane *lane, uint64_t boot);
+bool lane_has_begun(struct lane *lane); /* it was attached, whether or not we were told; tells `start` if we were not */
+uint64_t lane_first_second(const struct lane *lane); /* of its balance: boot second */
 void lane_check_clock(struct lane *lane, const struct clock_sample *sample, bool takeover);
 
 /* pipeline.c */
@@ -248,6 +250,8 @@ void book_drop(struct drainer *d); /* forgets what is on its way; no worker may 
 void book_event(struct drainer *d, struct lane *lane, const char *kind, const char *text, const bson_t *details);
 void book_event_at(struct drainer *d, struct lane *lane, uint64_t boot, const char *kind, const char *text,
 		   const bson_t *details);
+/* At the time at which the lane was attached; the journal knows when it is told. */
+void book_start(struct drainer *d, struct lane *lane, const bson_t *details);
 void book_keep(struct drainer *d, const bson_t *event); /* a whole document of `events`, copied */
 /* A change of the block list, at its own time; the keeper is told when the database knows it. */
 void book_block(struct drainer *d, uint64_t stamp, const char *text, const bson_t *details);
@@ -306,8 +310,8 @@ void control_close(struct drainer *d);
 
 /* messages.c */
 void messages_on_link(uv_poll_t *poll, int status, int events); /* data: the drainer */
-/* The event `start` of a capture whose first process was killed before the database had it. */
-void messages_tell_lost_start(struct drainer *d, struct lane *lane);
+/* The event `start`: the same document whichever process tells it, until the database has it. */
+void messages_tell_start(struct drainer *d, struct lane *lane);
 
 /* drainer.c */
 void drainer_fail(struct drainer *d); /* it cannot go on, and has said why */

@@ -2,8 +2,7 @@
 /*
  * What could not be seen, on its way to `events` (ledger/gap.h): what the keeper's watch tells, and, once the database
  * answers, what was before these captures: from the last second that the former capture of the interface has in the balance to
- * the first one of this. Gaps of former captures that nobody closed end there too. And that this capture began, if the process that saw it
- * was killed before it had told.
+ * the first one of this. Gaps of former captures that nobody closed end there too.
  *
  * Both can happen more than once: the documents have the same _id, and what is there of former captures is not asked for again.
  */
@@ -71,8 +70,7 @@ struct open_gap {
 };
 
 struct before {
-	int64_t created; /* wall ns: our capture began */
-	bool start_there; /* its event `start` */
+	int64_t created, attached; /* wall ns: our capture was made; it began to see */
 	bool there; /* the gap before it was told by an earlier process */
 	struct read_former former;
 	struct open_gap *open;
@@ -107,7 +105,7 @@ static struct gap gap_of(const struct lane *lane, const struct before *before)
 		.by = f->stopped ? GAP_BY_EVENT : GAP_BY_BALANCE,
 		.id_boot = lane->info.created,
 		.begin = f->until,
-		.end = before->created,
+		.end = before->attached,
 		.before = true,
 		.former = f->found ? f->capture : NULL,
 		.last_batch = f->last_batch,
@@ -141,13 +139,8 @@ static enum db_result look_at(struct gaps_look *look, struct lane *lane, struct 
 	};
 	const struct gap gap = gap_of(lane, before);
 	uint8_t id[GAP_ID_MAX];
-	enum db_result result = DB_OK;
+	enum db_result result = read_event_there(d->db, id, (uint32_t)gap_id(id, &gap), &before->there, problem);
 
-	before->start_there = true;
-	if (lane->info.resumed)
-		result = read_start_there(d->db, lane->info.id, &before->start_there, problem);
-	if (result == DB_OK)
-		result = read_event_there(d->db, id, (uint32_t)gap_id(id, &gap), &before->there, problem);
 	if (result != DB_OK || before->there)
 		return result;
 	result = read_former(d->db, &of, &before->former, problem);
@@ -188,8 +181,6 @@ static void take(struct drainer *d, struct lane *lane, struct before *before)
 	const struct gap gap = gap_of(lane, before);
 	bson_t document = BSON_INITIALIZER;
 
-	if (!before->start_there)
-		messages_tell_lost_start(d, lane);
 	if (!before->there && before->former.found && gap.begin < gap.end) {
 		log_info("%s: nothing was seen for %.1f s before this capture (%s)", lane->info.iface,
 			 (double)(gap.end - gap.begin) / 1e9, gap_why_name(gap.why));
@@ -244,13 +235,18 @@ void gaps_look(struct drainer *d)
 		return;
 	if (spooling_holds(d, &packets))
 		return; /* perhaps the last seconds of the former capture */
+	for (unsigned i = 0; i < d->nlanes; i++)
+		if (!journal_attached(d->lanes[i].journal))
+			return; /* LINK_ATTACHED asks again */
 	look = calloc(1, sizeof(*look) + d->nlanes * sizeof(look->of[0]));
 	if (!look)
 		return;
 	look->d = d;
 	look->work.data = look;
-	for (unsigned i = 0; i < d->nlanes; i++)
+	for (unsigned i = 0; i < d->nlanes; i++) {
 		look->of[i].created = wall_at(&d->lanes[i], d->lanes[i].info.created);
+		look->of[i].attached = wall_at(&d->lanes[i], journal_attached(d->lanes[i].journal));
+	}
 	gaps_boot_id(look->boot);
 	d->gaps_busy = true;
 	d->working++;

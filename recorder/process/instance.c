@@ -177,7 +177,8 @@ int instance_lock(struct instance *instance)
 int instance_mount_bpffs(void)
 {
 	const char *path = instance_bpffs();
-	struct stat ours, init;
+	struct stat ours, others;
+	char parent[40];
 	struct statfs fs;
 
 	if (statfs(path, &fs) == 0 && fs.f_type == BPF_FS_MAGIC)
@@ -194,7 +195,10 @@ int instance_mount_bpffs(void)
 		return err;
 	}
 	log_info("mounted a bpf filesystem at %s", path);
-	if (stat("/proc/self/ns/mnt", &ours) == 0 && stat("/proc/1/ns/mnt", &init) == 0 && ours.st_ino != init.st_ino)
+	/* Who may not look at process 1 looks at who called: `ip netns exec` stands between them. */
+	snprintf(parent, sizeof(parent), "/proc/%d/ns/mnt", (int)getppid());
+	if (stat("/proc/self/ns/mnt", &ours) == 0 && (stat("/proc/1/ns/mnt", &others) == 0 || stat(parent, &others) == 0) &&
+	    ours.st_ino != others.st_ino)
 		log_warn("this process has a mount namespace of its own (`ip netns exec` makes one): what is pinned goes with it; "
 			 "mount a bpf filesystem outside and name it by XDP_RECORDER_BPFFS to let capture outlive the process");
 	return 0;

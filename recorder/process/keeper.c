@@ -132,6 +132,7 @@ static int open_signals(struct keeper *k)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
@@ -468,11 +469,12 @@ static void on_signal(struct keeper *k, unsigned signal)
 	switch (signal) {
 	case SIGINT:
 	case SIGTERM:
+	case SIGUSR2: /* `stop --keep` */
 		if (k->ending != NOT_ENDING) {
 			log_info("already ending; a bound of %u s is set", END_S);
 			break;
 		}
-		begin_end(k, signal == SIGTERM && k->settings->keep ? ENDING_LEAVE : ENDING_STOP, END_S);
+		begin_end(k, signal == SIGUSR2 || (signal == SIGTERM && k->settings->keep) ? ENDING_LEAVE : ENDING_STOP, END_S);
 		break;
 	case SIGHUP:
 		reload(k);

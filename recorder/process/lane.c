@@ -126,6 +126,37 @@ static void tell_steps(struct lane *lane)
 		book_clock_step(lane->drainer, lane, &pairs[i - 1], &pairs[i]);
 }
 
+uint64_t lane_first_second(const struct lane *lane)
+{
+	return lane->info.created / NS_PER_SEC;
+}
+
+/* The same for the beginning: told until it is known to be in the database. */
+static void tell_start(struct lane *lane)
+{
+	if (!lane->info.resumed || journal_start_told(lane->journal))
+		return;
+	if (!journal_attached(lane->journal)) /* it died before it knew, or is of a former build */
+		journal_set_attached(lane->journal, lane->info.created);
+	messages_tell_start(lane->drainer, lane);
+}
+
+/* One of several interfaces may have been attached when another could not be. */
+bool lane_has_begun(struct lane *lane)
+{
+	bool seen = false;
+
+	if (journal_attached(lane->journal))
+		return true;
+	for (unsigned i = 0; i < REC_SIDES * lane->info.cpus; i++)
+		seen |= lane->seconds[i].slot[lane->seconds[i].newest & (REC_SECONDS - 1)].sec != 0;
+	if (seen) {
+		journal_set_attached(lane->journal, lane->info.created);
+		messages_tell_start(lane->drainer, lane);
+	}
+	return seen;
+}
+
 static int open_balance(struct lane *lane)
 {
 	for (unsigned side = 0; side < REC_SIDES; side++) {
@@ -134,7 +165,7 @@ static int open_balance(struct lane *lane)
 		if (!lane->info.mode[side][0])
 			continue;
 		err = balance_open(&lane->sides[side].balance, lane->journal, lane->seconds, lane->info.cpus, side,
-				   clock_boot_ns() / NS_PER_SEC);
+				   lane_first_second(lane));
 		if (err)
 			return err;
 		lane->sides[side].present = true;
@@ -169,6 +200,7 @@ int lane_open(struct lane *lane)
 	if (err)
 		return err;
 	lane_check_clock(lane, &sample, true);
+	tell_start(lane);
 	tell_steps(lane);
 	return pipeline_take_over(lane) ? 0 : -ENOMEM;
 }

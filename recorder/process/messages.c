@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* messages.c - what the keeper tells a drainer that runs, and the events that follow: starts, settings, the block list. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -68,21 +70,32 @@ static void lane_details(const struct drainer *d, const struct lane *lane, bson_
 	bson_append_utf8(details, "filter", -1, info->filter, -1);
 }
 
-/* The first words of a lane: what began, by which filter; and that the filter is another one than before. */
-static void tell_start(struct drainer *d, struct lane *lane)
+void messages_tell_start(struct drainer *d, struct lane *lane)
+{
+	bson_t details = BSON_INITIALIZER;
+
+	lane_details(d, lane, &details);
+	for (unsigned s = 0; s < REC_SIDES; s++) /* where the balance begins: else nobody would miss a first row that is gone */
+		if (lane->sides[s].present)
+			bson_append_int64(&details, s == REC_TX ? "tx_sec" : "rx_sec", -1, (int64_t)lane_first_second(lane));
+	book_start(d, lane, &details);
+	bson_destroy(&details);
+}
+
+/* The first words of a process about a lane: that it began, or goes on; and that filter or program are others than before. */
+static void tell_attached(struct drainer *d, struct lane *lane)
 {
 	const struct link_capture *info = &lane->info;
 	bson_t details = BSON_INITIALIZER;
 	char text[200];
 
 	lane_details(d, lane, &details);
-	if (!info->resumed) /* where the balance begins: without it nobody would miss a first row that is gone */
-		for (unsigned s = 0; s < REC_SIDES; s++)
-			if (lane->sides[s].present)
-				bson_append_int64(&details, s == REC_TX ? "tx_sec" : "rx_sec", -1,
-						  (int64_t)lane->sides[s].balance.settled.sec + 1);
-	book_event_at(d, lane, info->resumed ? clock_boot_ns() : info->created, info->resumed ? "resume" : "start",
-		      info->resumed ? "a new process takes over the capture" : "capture begins", &details);
+	if (info->resumed) {
+		book_event(d, lane, "resume", "a new process takes over the capture", &details);
+	} else {
+		journal_set_attached(lane->journal, clock_boot_ns());
+		messages_tell_start(d, lane);
+	}
 	if (info->refiltered)
 		book_event(d, lane, "filter", info->filter[0] ? "the capture filter is another one now"
 							      : "the capture has no filter any more", &details);
@@ -91,16 +104,6 @@ static void tell_start(struct drainer *d, struct lane *lane)
 			 info->build);
 		book_event(d, lane, "program", text, &details);
 	}
-	bson_destroy(&details);
-}
-
-void messages_tell_lost_start(struct drainer *d, struct lane *lane)
-{
-	bson_t details = BSON_INITIALIZER;
-
-	lane_details(d, lane, &details);
-	book_event_at(d, lane, lane->info.created, "start", "capture began; the process that saw it ended before it was written",
-		      &details);
 	bson_destroy(&details);
 }
 
@@ -141,7 +144,7 @@ static void handle(struct drainer *d, struct link_message *message)
 				if (lane->started)
 					continue;
 				lane->started = true;
-				tell_start(d, lane);
+				tell_attached(d, lane);
 			}
 		gaps_look(d);
 		break;

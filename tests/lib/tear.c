@@ -3,11 +3,12 @@
  * tear - leaves a pinned journal as a process leaves it that died in the middle of writing it; or, for a control, forgets what was
  * in flight. No process may have the journal open.
  *
- * usage: tear JOURNAL copies|recipes|wipe SEED
+ * usage: tear JOURNAL copies|recipes|wipe|untold SEED
  *
  *   copies   of chain, pairs and settled seconds the older copy is half overwritten, as write_twice does it
  *   recipes  all free ones hold half of another one; some of them look valid, which a checksum has to tell
  *   wipe     all recipes are free
+ *   untold   nobody knows whether the event `start` is in the database
  *
  * The journal's layout is its own business, so its source is included here.
  */
@@ -55,7 +56,7 @@ int main(int argc, char **argv)
 	int fd = argc == 4 ? bpf_obj_get(argv[1]) : -1;
 
 	if (fd < 0) {
-		fprintf(stderr, "usage: tear JOURNAL copies|recipes|wipe SEED\n");
+		fprintf(stderr, "usage: tear JOURNAL copies|recipes|wipe|untold SEED\n");
 		return 2;
 	}
 	srandom((unsigned)strtoul(argv[3], NULL, 10));
@@ -64,7 +65,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "tear: %s cannot be opened\n", argv[1]);
 		return 1;
 	}
-	if (!strcmp(argv[2], "wipe")) {
+	if (!strcmp(argv[2], "untold")) {
+		((struct head *)j->base)->start_told = 0;
+	} else if (!strcmp(argv[2], "wipe")) {
 		for (int i = 0; i < (int)JOURNAL_RECIPES; i++)
 			journal_free(j, i);
 	} else if (!strcmp(argv[2], "recipes")) {
