@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* span.c - a capture's part of the range: the rows of its balance that begin in it. */
-#include <stdlib.h>
 
 #include "recorder/audit/internal.h"
 #include "recorder/core/util.h"

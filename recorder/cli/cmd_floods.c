@@ -44,7 +44,7 @@ static const char *short_rate(double v, char out[16])
 	return out;
 }
 
-/* "to 198.18.0.1 from 4096 hosts and networks" */
+/* "to 198.18.0.1 from 4096 conversations and networks": so many summaries */
 static void print_ends(const struct episode *e)
 {
 	if (e->host[0])
@@ -53,7 +53,7 @@ static void print_ends(const struct episode *e)
 		printf(" %s %s", e->from ? "to" : "from", e->other);
 	else if (e->host[0])
 		printf(" %s %u %s", e->from ? "to" : "from", e->others,
-		       e->of[e->from ? FLOOD_BY_SOURCE : FLOOD_BY_DESTINATION] ? "hosts and networks" : "conversations");
+		       e->of[e->from ? FLOOD_BY_SOURCE : FLOOD_BY_DESTINATION] ? "conversations and networks" : "conversations");
 	else
 		fputs(", hosts not told apart", stdout);
 }

@@ -2,16 +2,12 @@
 #include "recorder/db/connect_internal.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
 #include "recorder/db/counters.h"
-#include "recorder/db/translate.h"
 #include "recorder/db/uri.h"
 
 #define CLIENTS 16u

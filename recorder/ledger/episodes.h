@@ -47,7 +47,7 @@ struct episode {
 	char host[EPISODE_HOST];   /* the one that they share, "": none */
 	char other[EPISODE_HOST];  /* the other end, if it is one host; "" else */
 	bool from;		   /* host is the source */
-	uint32_t others;	   /* hosts and networks at the other end: summaries of the epoch that had most */
+	uint32_t others;	   /* conversations and networks at the other end: summaries of the epoch that had most */
 	int64_t first, last;	   /* wall clock, ns */
 	uint64_t packets, bytes, of[FLOOD_BYS]; /* packets by what they were counted by */
 	struct {

@@ -28,7 +28,7 @@
 #define RETRY_MOST_NS (5 * NS_PER_SEC)
 #define RETRY_CONNECT_NS (NS_PER_SEC / 2) /* most where nobody is asked to do anything */
 
-_Static_assert(PATIENCE_NS / NS_PER_SEC + CONNECT_BOUND_S <= SINK_BOUND_S, "a call stays within its bound");
+_Static_assert(PATIENCE_NS + CONNECT_BOUND_S * NS_PER_SEC + 2 * LINGER_MS * 1000000ull <= SINK_BOUND_S * NS_PER_SEC, "a call stays within its bound");
 
 /* ---- writing a batch --------------------------------------------------------------------------------------- */
 
@@ -118,7 +118,7 @@ static enum db_result write_ledger(struct mongo *m, struct sink_job *job, struct
 			report->latency_ns = clock_boot_ns() - client->started_ns;
 		job->state = confirm ? CONFIRM : DONE;
 		job->confirm_at = clock_boot_ns() + LINGER_MS * 1000000ull;
-		job->confirmed_once = false;
+		job->stood_once = false;
 	} else if (confirm && client->started_ns) { /* no need to wait: an entry is the same however often it is written */
 		struct db_problem other;
 		if (begin_again(m, job, &other) != DB_OK)
@@ -137,9 +137,9 @@ static enum db_result confirm(struct mongo *m, struct sink_job *job, struct db_c
 
 	if (clock_boot_ns() >= job->confirm_at) {
 		result = late_lives_on(m, client, &job->read_peer, &stood, problem);
-		if (stood && !job->confirmed_once)
+		if (stood && !job->stood_once)
 			job->confirm_at = clock_boot_ns() + LINGER_MS * 1000000ull;
-		job->confirmed_once |= stood;
+		job->stood_once |= stood;
 	}
 	if (result == DB_OK && clock_boot_ns() < job->confirm_at) {
 		*again = job->confirm_at;

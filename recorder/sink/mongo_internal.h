@@ -24,7 +24,7 @@
 #include "recorder/ledger/journal.h"
 #include "recorder/sink/mongo.h"
 
-#define PATIENCE_NS (3 * NS_PER_SEC)	  /* no further command is begun after that: SINK_BOUND_S less CONNECT_BOUND_S */
+#define PATIENCE_NS (3 * NS_PER_SEC - 2 * LINGER_MS * 1000000ull) /* no further command is begun after that: SINK_BOUND_S less CONNECT_BOUND_S and two pauses */
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
 #define SPARE 32			  /* buffers kept for the next commands */
@@ -124,7 +124,7 @@ struct sink_job {
 	bool was_read;		  /* at least some packets are known from reading only */
 	struct db_peer read_peer; /* who got the first command, or was read from */
 	uint64_t confirm_at;	  /* boot ns */
-	bool confirmed_once;	  /* by a server that had perhaps stood still: it is asked once more, not for ever */
+	bool stood_once;	  /* the server had perhaps stood still, and was asked once more: not for ever */
 	struct late late;
 	unsigned failures; /* in a row */
 	struct job_command *commands;

@@ -422,6 +422,7 @@ static void a_failing_disk_keeps_what_it_acknowledged(void **state)
 		same_record(&record, n);
 		free(record.payload);
 	}
+	assert_int_equal(read_all(store, &last, &damaged), 0); /* and nothing else */
 	spool_store_close(store);
 }
 
