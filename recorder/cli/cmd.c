@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdarg.h>
 
+#include "recorder/cli/unsent.h"
 #include "recorder/core/util.h"
 
 #define INSTANCES_MAX 256
@@ -51,17 +52,19 @@ int cmd_find_instance(const struct settings *settings, struct instance *instance
 	if (settings->instance[0]) {
 		if (instance_look(instance, settings->instance))
 			return EXIT_USAGE;
-		if (!instance->keeper && !instance->pinned && !instance->foreign)
-			return cmd_fail(EXIT_FAILED, "instance %s is not there: no process, nothing pinned",
-					instance->name);
-		return EXIT_DONE;
+		if (instance->keeper || instance->pinned || instance->foreign)
+			return EXIT_DONE;
+		unsent_tell(instance->name);
+		return cmd_fail(EXIT_FAILED, "instance %s is not there: no process, nothing pinned", instance->name);
 	}
 	list = calloc(INSTANCES_MAX, sizeof(*list));
 	count = list ? instance_list(list, INSTANCES_MAX) : -ENOMEM;
 	if (count < 0)
 		return cmd_fail(EXIT_FAILED, "cannot list the instances: %s", strerror(-count));
-	if (count == 0)
+	if (count == 0) {
+		unsent_tell(NULL);
 		return cmd_fail(EXIT_FAILED, "nothing is being recorded here");
+	}
 	if (count > 1) {
 		cmd_fail(EXIT_USAGE, "there are %d instances, name one:", count);
 		for (int i = 0; i < count; i++) {

@@ -337,6 +337,7 @@ class World:
         self.proxy_uri = "mongodb://" + urllib.parse.quote(path, safe="")
         self.rings = Rings(self.lab + "/bpf")
         self.peak, self.spool_peak, self.asked = 0, 0, 0.0
+        self.spooled, self.replayed_at = 0, time.monotonic()  # packets on the spool at the last look, and when they became fewer
         self.recorder = Recorder(self)
         self.sender = Sender(self, self.rate, options.most, options.limit)
 
@@ -384,7 +385,7 @@ class World:
 
     def state(self):
         return (f"engine {self.engine.pid()}, keeper {self.recorder.keeper()}, drainer {self.recorder.drainer()}, "
-                f"{self.rings.fill()} bytes in a ring of {self.ring_bytes}, {len(self.heap)} actions due")
+                f"{self.rings.fill()} bytes in a ring of {self.ring_bytes}, {self.spooled} packets on the spool, {len(self.heap)} actions due")
 
     def status(self):
         """What the drainer says; None when it does not."""
@@ -408,8 +409,12 @@ class World:
         status = self.status()
         if not status or not status["captures"]:
             return False
-        self.spool_peak = max(self.spool_peak, status.get("spool", {}).get("bytes", 0))
-        return all(c["balance"]["behind"] <= 8 for c in status["captures"]) and status.get("spool", {}).get("state", "empty") == "empty"
+        spool = status.get("spool", {})
+        self.spool_peak = max(self.spool_peak, spool.get("bytes", 0))
+        if spool.get("packets", 0) < self.spooled:
+            self.replayed_at = time.monotonic()
+        self.spooled = spool.get("packets", 0)
+        return all(c["balance"]["behind"] <= 8 for c in status["captures"]) and spool.get("state", "empty") == "empty"
 
     def finish(self):
         """Ends capture in order; what it stores last belongs to the test."""
