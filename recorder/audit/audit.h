@@ -8,10 +8,10 @@
 #ifndef XDP_RECORDER_AUDIT_AUDIT_H
 #define XDP_RECORDER_AUDIT_AUDIT_H
 
-#include "recorder/settings/settings.h"
 #include "recorder/db/days.h"
 #include "recorder/db/read_stream.h"
 #include "recorder/ledger/audit.h"
+#include "recorder/settings/settings.h"
 
 enum audit_family { AUDIT_BALANCE, AUDIT_BATCHES, AUDIT_FLOODS, AUDIT_PACKETS, AUDIT_FAMILIES };
 extern const char *const audit_family_names[AUDIT_FAMILIES];

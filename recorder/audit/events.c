@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-#include "recorder/settings/when.h"
 #include "recorder/audit/internal.h"
 #include "recorder/core/util.h"
+#include "recorder/settings/when.h"
 
 #define SECOND 1000000000ll
 /* The event of the end is written when it begins: rows may end so long behind it (the time an end may take), or just before. */

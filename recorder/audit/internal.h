@@ -39,6 +39,8 @@ long audit_day_index(const struct audit_run *run, enum audit_family family, uint
 bool audit_wants(const struct audit_run *run, const char *sensor, const char *iface);
 /* [*from, *to] of ids that begin with a capture's. */
 void audit_id_range(uint8_t *from, uint8_t *to, uint32_t len, const uint8_t capture[CAPTURE_ID_LEN]);
+/* Ledger entries with a packet in the boot seconds [from, to). */
+void audit_append_seconds(bson_t *filter, uint64_t from, uint64_t to);
 struct read_stream *audit_stream(struct audit_run *run, enum audit_family family, const uint8_t *from, const uint8_t *to,
 				 uint32_t len, const bson_t *filter, const bson_t *projection);
 enum db_result audit_no_memory(struct audit_run *run);

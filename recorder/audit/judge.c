@@ -15,21 +15,13 @@ static enum db_result batches_of(struct audit_run *run, struct audit_capture *c,
 				 uint64_t *last, bool *found)
 {
 	uint8_t id_from[READ_ID_MOST], id_to[READ_ID_MOST], id[READ_ID_MOST];
-	bson_t filter = BSON_INITIALIZER, array, match, range;
+	bson_t filter = BSON_INITIALIZER;
 	enum db_result result;
 
 	ledger_id(id_from, c->of.capture, 0);
 	ledger_id(id_to, c->of.capture, c->newest);
-	if (run->since || run->until) {
-		BSON_APPEND_DOCUMENT_BEGIN(&filter, "seconds", &array);
-		BSON_APPEND_DOCUMENT_BEGIN(&array, "$elemMatch", &match);
-		BSON_APPEND_DOCUMENT_BEGIN(&match, "sec", &range);
-		BSON_APPEND_INT64(&range, "$gte", (int64_t)from);
-		BSON_APPEND_INT64(&range, "$lt", (int64_t)to);
-		bson_append_document_end(&match, &range);
-		bson_append_document_end(&array, &match);
-		bson_append_document_end(&filter, &array);
-	}
+	if (run->since || run->until)
+		audit_append_seconds(&filter, from, to);
 	result = audit_edge(run, AUDIT_BATCHES, id_from, id_to, false, &filter, id, found);
 	if (result == DB_OK && *found) {
 		*first = get_be64(id + CAPTURE_ID_LEN);

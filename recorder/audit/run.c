@@ -57,6 +57,20 @@ void audit_id_range(uint8_t *from, uint8_t *to, uint32_t len, const uint8_t capt
 	memcpy(to, capture, CAPTURE_ID_LEN);
 }
 
+void audit_append_seconds(bson_t *filter, uint64_t from, uint64_t to)
+{
+	bson_t array, match, range;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "seconds", &array);
+	BSON_APPEND_DOCUMENT_BEGIN(&array, "$elemMatch", &match);
+	BSON_APPEND_DOCUMENT_BEGIN(&match, "sec", &range);
+	BSON_APPEND_INT64(&range, "$gte", (int64_t)from);
+	BSON_APPEND_INT64(&range, "$lt", (int64_t)to);
+	bson_append_document_end(&match, &range);
+	bson_append_document_end(&array, &match);
+	bson_append_document_end(filter, &array);
+}
+
 struct read_stream *audit_stream(struct audit_run *run, enum audit_family family, const uint8_t *from, const uint8_t *to,
 				 uint32_t len, const bson_t *filter, const bson_t *projection)
 {

@@ -36,20 +36,6 @@ struct walk {
 
 /* ---- what is stored of each second ------------------------------------------------------------------------------- */
 
-static void append_seconds_filter(bson_t *filter, uint64_t from, uint64_t to)
-{
-	bson_t array, match, range;
-
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "seconds", &array);
-	BSON_APPEND_DOCUMENT_BEGIN(&array, "$elemMatch", &match);
-	BSON_APPEND_DOCUMENT_BEGIN(&match, "sec", &range);
-	BSON_APPEND_INT64(&range, "$gte", (int64_t)from);
-	BSON_APPEND_INT64(&range, "$lt", (int64_t)to);
-	bson_append_document_end(&match, &range);
-	bson_append_document_end(&array, &match);
-	bson_append_document_end(filter, &array);
-}
-
 static void add_deltas(struct walk *w)
 {
 	for (size_t i = 0; i < w->run->ndeltas && i < AUDIT_DELTAS; i++) {
@@ -80,7 +66,7 @@ static enum db_result load_cells(struct walk *w, uint64_t from, uint32_t count)
 	memset(w->cells.cell, 0, count * sizeof(*w->cells.cell));
 	w->cells.from = from;
 	w->cells.count = count;
-	append_seconds_filter(&filter, from, from + count);
+	audit_append_seconds(&filter, from, from + count);
 	BSON_APPEND_INT32(&projection, "seconds", 1);
 	ledger_id(id_from, w->capture->of.capture, 0);
 	ledger_id(id_to, w->capture->of.capture, w->capture->open ? w->capture->newest : UINT64_MAX);

@@ -6,8 +6,8 @@
 #ifndef XDP_RECORDER_CLI_CMD_H
 #define XDP_RECORDER_CLI_CMD_H
 
-#include "recorder/settings/settings.h"
 #include "recorder/process/instance.h"
+#include "recorder/settings/settings.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

@@ -7,8 +7,8 @@
 #include "recorder/audit/audit.h"
 #include "recorder/audit/events.h"
 #include "recorder/cli/cmd.h"
-#include "recorder/settings/when.h"
 #include "recorder/core/util.h"
+#include "recorder/settings/when.h"
 
 #define PRINTED 200u /* findings; the rest are counted */
 

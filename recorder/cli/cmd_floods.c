@@ -5,11 +5,11 @@
 
 #include "bpf/abi.h"
 #include "recorder/cli/cmd.h"
-#include "recorder/settings/when.h"
 #include "recorder/core/clock.h"
 #include "recorder/core/util.h"
 #include "recorder/db/read_floods.h"
 #include "recorder/ledger/flood_rows.h"
+#include "recorder/settings/when.h"
 
 struct asked {
 	const struct settings *settings;

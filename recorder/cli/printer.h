@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 #include "bpf/abi.h"
-#include "recorder/settings/settings.h"
 #include "recorder/packet/ends.h"
 #include "recorder/print/print.h"
+#include "recorder/settings/settings.h"
 
 struct filter; /* capture/filter.h */
 

@@ -10,8 +10,9 @@
 
 #include "recorder/core/util.h"
 #include "recorder/settings/settings.h"
+#include "recorder/sink/spool_file.h"
 
-/* Bytes of the spool's files (sink/spool_file.h) in a directory. */
+/* Bytes of the spool's files in a directory. */
 static uint64_t held(int root, const char *name)
 {
 	int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -22,12 +23,9 @@ static uint64_t held(int root, const char *name)
 
 	if (!dir && fd >= 0)
 		close(fd);
-	while (dir && (entry = readdir(dir))) {
-		const char *suffix = strrchr(entry->d_name, '.');
-
-		if (suffix && !strcmp(suffix, ".spool") && !fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
+	while (dir && (entry = readdir(dir)))
+		if (spool_name_sequence(entry->d_name) && !fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
 			bytes += (uint64_t)st.st_size;
-	}
 	if (dir)
 		closedir(dir);
 	return bytes;

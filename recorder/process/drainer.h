@@ -24,7 +24,6 @@
 #include <uv.h>
 
 #include "recorder/capture/capture.h"
-#include "recorder/settings/settings.h"
 #include "recorder/db/connect.h"
 #include "recorder/db/days.h"
 #include "recorder/db/migrate.h"
@@ -33,6 +32,7 @@
 #include "recorder/ledger/journal.h"
 #include "recorder/process/floods.h"
 #include "recorder/process/link.h"
+#include "recorder/settings/settings.h"
 #include "recorder/sink/file.h"
 #include "recorder/sink/mongo.h"
 #include "recorder/sink/spool.h"

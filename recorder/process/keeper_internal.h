@@ -18,9 +18,9 @@
 
 #include "recorder/capture/capture.h"
 #include "recorder/capture/filter.h"
-#include "recorder/settings/settings.h"
 #include "recorder/process/instance.h"
 #include "recorder/process/link.h"
+#include "recorder/settings/settings.h"
 #include "recorder/sink/file.h"
 
 #define KEEPER_CAPTURES 32

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "recorder/settings/when.h"
 #include "recorder/ledger/episodes.h"
+#include "recorder/settings/when.h"
 
 #define S 1000000000ll
 
