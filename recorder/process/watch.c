@@ -23,6 +23,7 @@
 /* A capture as it was found last. */
 struct watched {
 	struct capture_look last; /* boot 0: not by this process yet */
+	uint64_t former;	  /* boot ns of the newest look of a former process that found all well */
 	uint64_t other_since;	  /* boot ns: another reason than the open gap's holds since then, 0: none */
 	uint64_t retry_at;	  /* boot ns: no hook is put on before */
 	unsigned retry_ms;
@@ -154,6 +155,14 @@ static void hooks_refused(struct watch *w, unsigned i, const struct capture_look
 			gap_opens(w, i, 1 + side, GAP_DETACHED, GAP_BY_LOOK, since);
 }
 
+/* While no process was there: the count of carrier losses is not that of a former process's last look any more. */
+static bool went_down_unseen(const struct capture *c, const struct capture_look *l)
+{
+	const struct capture_seen *seen = capture_seen(c);
+
+	return seen->mtu && l->there && l->downs != seen->downs;
+}
+
 static void judge_interface(struct watch *w, unsigned i, const struct capture_look *l, bool woken)
 {
 	struct capture *c = w->captures->list[i];
@@ -181,6 +190,10 @@ static void judge_interface(struct watch *w, unsigned i, const struct capture_lo
 		gap_closes(w, i, 0, l->boot);
 	} else if (!why && !u->why && of->last.boot && l->downs != of->last.downs) {
 		gap_opens(w, i, 0, GAP_DOWN, GAP_BY_COUNT, of->last.boot);
+		gap_closes(w, i, 0, l->boot);
+	} else if (!why && !u->why && !of->last.boot && went_down_unseen(c, l)) {
+		note(w, i, "link", "its link went down %u times while no process was there to see when", l->downs - capture_seen(c)->downs);
+		gap_opens(w, i, 0, GAP_DOWN, GAP_BY_PINS, of->former);
 		gap_closes(w, i, 0, l->boot);
 	}
 }
@@ -218,8 +231,6 @@ static void judge_rest(struct watch *w, unsigned i, const struct capture_look *l
 		note(w, i, "interface", "its driver is %s, and was %.31s", l->driver, seen->driver);
 	if (strcmp(l->name, of->last.boot && of->last.there ? of->last.name : capture_iface(c)))
 		note(w, i, "interface", "it is called %s now; it is recorded as %s all the same", l->name, capture_iface(c));
-	if (!of->last.boot && seen->mtu && l->up && l->downs != seen->downs && !seen->unseen[0].why)
-		note(w, i, "link", "its link went down %u times while no process was there to see when", l->downs - seen->downs);
 	capture_ringless(c, ringless, sizeof(ringless));
 	if (*ringless && strcmp(ringless, of->ringless))
 		note(w, i, "cpu", "CPU %s came online and has no ring: its packets are counted (lost.no_ring), not recorded, until `stop` "
@@ -277,6 +288,8 @@ static void look_at(struct watch *w, unsigned i, bool woken)
 	struct capture_look l;
 	int err;
 
+	if (!w->of[i].last.boot)
+		w->of[i].former = capture_seen(c)->looked;
 	for (unsigned turn = 0; turn < 2; turn++) {
 		err = capture_look(c, &l);
 		if (err) {

@@ -6,6 +6,8 @@ usage: gaps.py URI DATABASE list [WHY]
        gaps.py URI DATABASE one IFACE WHY SIDE B0 B1 E0 E1 [SLACK]
                                                  exactly one gap of that reason (SIDE: rx, tx or -), which began in [B0, B1] and ended
                                                  in [E0, E1] (ms, each a SLACK wider, 1000; E0 `open`: it lasts)
+       gaps.py URI DATABASE newest IFACE WHY SIDE B0 B1 E0 E1 [SLACK]
+                                                 the same of the newest of that reason
 """
 import sys
 from datetime import datetime, timezone
@@ -36,9 +38,11 @@ def at(db, iface, when):
     return "not known"
 
 
-def one(db, iface, why, side, b0, b1, e0, e1, slack="1000"):
+def one(db, word, iface, why, side, b0, b1, e0, e1, slack="1000"):
     want = {"kind": "gap", "iface": iface, "why": why, "side": None if side == "-" else side}
-    gaps = list(db.events.find(want))
+    gaps = list(db.events.find(want).sort("begin"))
+    if word == "newest":
+        gaps = gaps[-1:]
     for gap in gaps:
         print(line(gap))
     if len(gaps) != 1:
@@ -63,8 +67,8 @@ def main():
             print(line(gap))
     elif word == "at":
         print(at(db, rest[0], int(rest[1])))
-    elif word == "one":
-        one(db, *rest)
+    elif word in ("one", "newest"):
+        one(db, word, *rest)
     else:
         sys.exit(__doc__)
 
