@@ -260,16 +260,19 @@ bool flight_write_recipe(struct flight *flight)
 	return true;
 }
 
-/* Recipes are written in number order, because each holds the digest of the one before. */
+struct flight *flight_next(const struct lane *lane)
+{
+	for (struct flight *flight = lane->first; flight && flight->state != FLIGHT_PREPARING; flight = flight->next)
+		if (flight->state == FLIGHT_PREPARED)
+			return flight;
+	return NULL;
+}
+
 static void sequence(struct lane *lane)
 {
-	if (!lane->drainer->sink_ready)
-		return;
-	for (struct flight *flight = lane->first; flight; flight = flight->next) {
-		if (flight->state == FLIGHT_PREPARING && !flight->chained)
-			return;
-		if (flight->state != FLIGHT_PREPARED)
-			continue;
+	struct flight *flight;
+
+	while (lane->drainer->sink_ready && (flight = flight_next(lane))) {
 		if ((flight->recipe < 0 || flight->rewrite) && !flight_write_recipe(flight))
 			return;
 		write_start(flight);

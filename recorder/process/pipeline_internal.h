@@ -19,6 +19,11 @@ struct flight *flight_new(struct lane *lane, struct batch *batch);
 /* Order, digest, encode on a worker; then its recipe, when its predecessor's digest is known, and written. */
 void flight_prepare(struct flight *flight);
 void flight_prepare_later(struct flight *flight, unsigned ms);
+/*
+ * The next to be written, NULL: none. Never one whose predecessor is still being prepared, whatever it was before: a recipe holds the
+ * digest of the one before it, and a file learns the order of its batches from their encoding (sink/file.c).
+ */
+struct flight *flight_next(const struct lane *lane);
 /* Valid when it returns: in another place than the former one, which is freed then. False: no place. */
 bool flight_write_recipe(struct flight *flight);
 /* How batches of `day` are to be formed. */
