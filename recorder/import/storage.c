@@ -23,10 +23,9 @@ _Static_assert((int)STORAGE_AUTO == PROBE_AUTO && (int)STORAGE_BUCKETS == PROBE_
 enum db_result import_storage_probe(struct import *im, struct db_problem *problem)
 {
 	enum db_result result = probe_storage(im->db, (enum probe_wanted)im->settings->storage, &im->storage, problem);
-	char name[64];
 
 	if (result == DB_OK)
-		log_at(LOG_INFO, "packets are stored as %s: %s", probe_name(&im->storage, name), im->storage.why);
+		log_at(LOG_INFO, "packets are stored as %s", im->storage.why);
 	return result;
 }
 

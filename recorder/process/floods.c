@@ -10,7 +10,8 @@
 #include "recorder/process/drainer.h"
 #include "recorder/source/summary.h"
 
-#define PIECE 10000u	  /* documents of one call of the sink */
+#define PIECE_MOST 10000u /* documents of one call of the sink; half of it each time that the call did not do */
+#define PIECE_LEAST 500u
 #define MANY_ROWS 4096u	  /* of an epoch with more the next one may be longer */
 #define INTERVAL_S 1u
 #define INTERVAL_MANY_S 10u
@@ -28,6 +29,7 @@ struct flood_write {
 	unsigned side;
 	size_t at;   /* rows of `side` that are acknowledged */
 	size_t n;    /* of the piece on its way */
+	size_t most; /* that a piece has */
 	enum sink_outcome outcome;
 	struct sink_report report;
 };
@@ -96,7 +98,7 @@ static void write_next(struct flood_write *w)
 	}
 	if (w->side < REC_SIDES) {
 		w->n = w->rows[w->side].count - w->at;
-		w->n = w->n < PIECE ? w->n : PIECE;
+		w->n = w->n < w->most ? w->n : w->most;
 		write_piece(w);
 		return;
 	}
@@ -124,6 +126,9 @@ static void write_done(uv_work_t *work, int status)
 		w->at += w->n;
 		write_next(w);
 	} else if (w->outcome == SINK_AGAIN) {
+		/* A server that is too slow for so many at once would be too slow each time. */
+		w->most = w->most / 2 > PIECE_LEAST ? w->most / 2 : PIECE_LEAST;
+		w->n = w->n < w->most ? w->n : w->most;
 		uv_timer_start(&w->again, write_again,
 			       w->report.again_ns > now ? (w->report.again_ns - now) / 1000000 + 1 : 1, 0);
 	}
@@ -165,6 +170,7 @@ static void write_epoch(struct lane *lane, uint32_t epoch, uint64_t sec, uint64_
 	w->lane = lane;
 	w->epoch = epoch;
 	w->last = last;
+	w->most = PIECE_MOST;
 	for (unsigned s = 0; s < REC_SIDES; s++) {
 		uint64_t from = sec, to = end;
 

@@ -63,10 +63,9 @@ void storage_apply(struct drainer *d)
 	if (!first && !strcmp(before, now))
 		return;
 	if (first)
-		snprintf(text, sizeof(text), "packets are stored as %s: %s", now, d->storage.why);
+		snprintf(text, sizeof(text), "packets are stored as %s", d->storage.why);
 	else
-		snprintf(text, sizeof(text), "packets are stored as %s from now on, no longer as %s: %s", now, before,
-			 d->storage.why);
+		snprintf(text, sizeof(text), "packets are stored from now on as %s; before: %s", d->storage.why, before);
 	log_at(LOG_INFO, "%s", text);
 	book_event(d, NULL, "storage", text, NULL);
 }

@@ -172,6 +172,20 @@ static size_t piece(const struct puts *puts, size_t from)
 	return n;
 }
 
+/* Of new ones some were there: given again, or by a call that had no time for all of them. */
+static enum db_result replace_piece(struct db_client *client, const char *name, const bson_t *const *documents, size_t count,
+				    struct sink_report *report, struct db_problem *problem)
+{
+	enum db_result result = DB_OK;
+
+	for (size_t from = 0, n; result == DB_OK && from < count; from += n) {
+		n = count - from < DOCUMENTS_MOST ? count - from : DOCUMENTS_MOST;
+		result = small_replace(client, name, documents + from, n, problem);
+		report->commands++;
+	}
+	return result;
+}
+
 static enum db_result replace_all(struct db_client *client, const char *name, const struct puts *puts,
 				  struct sink_report *report, struct db_problem *problem)
 {
@@ -180,9 +194,9 @@ static enum db_result replace_all(struct db_client *client, const char *name, co
 	for (size_t from = 0, n; result == DB_OK && from < puts->count; from += n) {
 		n = piece(puts, from);
 		result = mostly_new(puts) ? insert_new(client, name, puts->documents + from, n, problem) : DB_DUPLICATE;
+		report->commands += mostly_new(puts);
 		if (result == DB_DUPLICATE)
-			result = small_replace(client, name, puts->documents + from, n, problem);
-		report->commands++;
+			result = replace_piece(client, name, puts->documents + from, n, report, problem);
 		if (result == DB_OK) {
 			report->inserted += (uint32_t)n;
 			report->latency_ns = clock_boot_ns() - client->started_ns;

@@ -79,8 +79,8 @@ struct sink {
 
 	/*
 	 * Many small documents of one family and day at once, each as by `put` without dropping: settled when all are,
-	 * else all of them are to be given again. A thousand or so; more might not fit into a call's time. For the
-	 * balance of an import.
+	 * else all of them are to be given again: fewer at once when there are more than a thousand or so, because what does not
+	 * fit into a call's time never will.
 	 */
 	enum sink_outcome (*put_many)(struct sink *sink, const char *family, uint32_t day, const bson_t *const *documents,
 				      size_t count, struct sink_report *report);

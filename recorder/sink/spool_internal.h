@@ -69,6 +69,7 @@ struct spool_documents {
 	bool drops;
 	bson_value_t from, to; /* inside of whole */
 };
+#define SPOOL_DOCUMENTS 500u /* of one record, and given to the inner sink at once: what one call of it does also on a slow machine */
 int spool_put_documents(struct spool *s, const char *family, uint32_t day, const bson_t *const *documents, size_t count,
 			const bson_value_t *from, const bson_value_t *to);
 /* The payload as it was before packing: takes it, malloced, or frees it. NULL with -EBADMSG or -ENOMEM in *err. */

@@ -21,7 +21,6 @@
 #define ROUND_ITEMS 256u
 #define ROUND_BYTES ((size_t)16 << 20)
 #define CALL_NS (3 * NS_PER_SEC) /* nothing is begun after that */
-#define PUTS_MOST 500u		 /* documents given at once */
 #define REFUSED_MOST 5u
 #define SALTS 16u
 
@@ -250,14 +249,14 @@ static bool same_place(const struct item *a, const struct item *b)
 }
 
 /* Those of one collection that can go together with item `first`, in order; up to one that deletes. */
-static size_t gather(struct spool_round *round, unsigned first, struct item *with[PUTS_MOST], const bson_t *list[],
+static size_t gather(struct spool_round *round, unsigned first, struct item *with[SPOOL_DOCUMENTS], const bson_t *list[],
 		     size_t room, size_t *count)
 {
 	const struct item *head = &round->item[first];
 	size_t items = 0;
 
 	*count = 0;
-	for (unsigned i = first; i < round->count && items < PUTS_MOST; i++) {
+	for (unsigned i = first; i < round->count && items < SPOOL_DOCUMENTS; i++) {
 		struct item *item = &round->item[i];
 
 		if (item->head.type != SPOOL_PUT || item->done || !same_place(head, item))
@@ -274,8 +273,8 @@ static size_t gather(struct spool_round *round, unsigned first, struct item *wit
 static enum sink_outcome write_documents(struct spool *s, unsigned first, struct sink_report *report)
 {
 	struct spool_round *round = s->round;
-	struct item *head = &round->item[first], *with[PUTS_MOST];
-	size_t room = head->documents.count > PUTS_MOST ? head->documents.count : PUTS_MOST, count, items;
+	struct item *head = &round->item[first], *with[SPOOL_DOCUMENTS];
+	size_t room = head->documents.count > SPOOL_DOCUMENTS ? head->documents.count : SPOOL_DOCUMENTS, count, items;
 	CLEANUP_FREE const bson_t **list = malloc(room * sizeof(*list));
 	const struct spool_documents *d = &head->documents;
 	enum sink_outcome outcome;

@@ -540,6 +540,8 @@ static void a_batch_comes_back(void **state)
 struct fake {
 	struct sink sink;
 	bool away;
+	size_t most; /* documents that one call has time for, 0: any */
+	size_t taken; /* by put_many */
 	char order[64];
 	unsigned n, tries;
 	unsigned span_s; /* of any day, 0: not known */
@@ -602,6 +604,14 @@ static enum sink_outcome fake_put_many(struct sink *sink, const char *family, ui
 	(void)family;
 	(void)day;
 	(void)documents;
+	if (fake_of(sink)->most && count > fake_of(sink)->most) {
+		memset(report, 0, sizeof(*report));
+		fake_of(sink)->tries++;
+		snprintf(report->problem, sizeof(report->problem), "answers slowly");
+		report->again_ns = clock_boot_ns();
+		return SINK_AGAIN;
+	}
+	fake_of(sink)->taken += fake_of(sink)->away ? 0 : count;
 	for (size_t i = 1; i < count && !fake_of(sink)->away; i++)
 		fake_take(fake_of(sink), 'd', report);
 	return fake_take(fake_of(sink), 'd', report);
@@ -742,6 +752,30 @@ static void the_order_holds(void **state)
 	sink->close(sink);
 }
 
+/* More of them than the server does in the time of a call, whenever they come: they go there in smaller parts. */
+static void many_documents_go_in_parts(void **state)
+{
+	enum { MANY = 10000 };
+	struct fake fake = {.most = 1000};
+	struct sink *sink = spool_before(&fake);
+	bson_t *document = BCON_NEW("_id", BCON_INT32(1));
+	const bson_t *list[MANY];
+	struct sink_report report;
+	unsigned rounds = 0;
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++)
+		list[i] = document;
+	spool_sink_ready(sink);
+	assert_int_equal(sink->put_many(sink, "floods", MADE_DAY, list, MANY, &report), SINK_SETTLED);
+	assert_true(report.spooled);
+	while (spool_sink_replay(sink, &report) != SINK_SETTLED)
+		assert_true(rounds++ < 1000);
+	assert_int_equal(fake.taken, MANY);
+	bson_destroy(document);
+	sink->close(sink);
+}
+
 /* Killed in the midst of replaying, and followed by a process with another storage: the batch is formed as it was before. */
 static void a_guess_is_decided_once(void **state)
 {
@@ -790,6 +824,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(several_at_once, new_place, remove_place),
 		cmocka_unit_test(a_batch_comes_back),
 		cmocka_unit_test_setup_teardown(the_order_holds, new_place, remove_place),
+		cmocka_unit_test_setup_teardown(many_documents_go_in_parts, new_place, remove_place),
 		cmocka_unit_test_setup_teardown(a_guess_is_decided_once, new_place, remove_place),
 	};
 
