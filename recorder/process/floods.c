@@ -10,7 +10,7 @@
 #include "recorder/process/drainer.h"
 #include "recorder/source/summary.h"
 
-#define PIECE_MOST 10000u /* documents of one call of the sink; half of it each time that the call did not do */
+#define PIECE_MOST 10000u /* documents of one call of the sink; half of it when a call has no time for so many, and twice as many again */
 #define PIECE_LEAST 500u
 #define MANY_ROWS 4096u	  /* of an epoch with more the next one may be longer */
 #define INTERVAL_S 1u
@@ -124,10 +124,12 @@ static void write_done(uv_work_t *work, int status)
 	drainer_report(d, &w->report, w->outcome == SINK_SETTLED, false);
 	if (w->outcome == SINK_SETTLED) {
 		w->at += w->n;
+		w->most = w->most * 2 < PIECE_MOST ? w->most * 2 : PIECE_MOST;
 		write_next(w);
 	} else if (w->outcome == SINK_AGAIN) {
 		/* A server that is too slow for so many at once would be too slow each time. */
-		w->most = w->most / 2 > PIECE_LEAST ? w->most / 2 : PIECE_LEAST;
+		if (!w->report.waiting && !w->report.refused)
+			w->most = w->most / 2 > PIECE_LEAST ? w->most / 2 : PIECE_LEAST;
 		w->n = w->n < w->most ? w->n : w->most;
 		uv_timer_start(&w->again, write_again,
 			       w->report.again_ns > now ? (w->report.again_ns - now) / 1000000 + 1 : 1, 0);

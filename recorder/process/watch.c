@@ -282,7 +282,8 @@ static bool mend(struct watch *w, unsigned i, const struct capture_look *l)
 	return !err;
 }
 
-static void look_at(struct watch *w, unsigned i, bool woken)
+/* False: it cannot be looked at. */
+static bool look_once(struct watch *w, unsigned i, bool woken)
 {
 	struct capture *c = w->captures->list[i];
 	struct capture_look l;
@@ -290,21 +291,25 @@ static void look_at(struct watch *w, unsigned i, bool woken)
 
 	if (!w->of[i].last.boot)
 		w->of[i].former = capture_seen(c)->looked;
-	for (unsigned turn = 0; turn < 2; turn++) {
-		err = capture_look(c, &l);
-		if (err) {
-			static struct log_limit limit;
+	err = capture_look(c, &l);
+	if (err) {
+		static struct log_limit limit;
 
-			log_limited(&limit, 60, LOG_WARNING, "%s cannot be looked at: %s", capture_iface(c), strerror(-err));
-			return;
-		}
-		judge_interface(w, i, &l, woken);
-		judge_hooks(w, i, &l);
-		judge_rest(w, i, &l);
-		w->of[i].last = l;
-		if (!mend(w, i, &l))
-			return;
+		log_limited(&limit, 60, LOG_WARNING, "%s cannot be looked at: %s", capture_iface(c), strerror(-err));
+		return false;
 	}
+	judge_interface(w, i, &l, woken);
+	judge_hooks(w, i, &l);
+	judge_rest(w, i, &l);
+	w->of[i].last = l;
+	return true;
+}
+
+static void look_at(struct watch *w, unsigned i, bool woken)
+{
+	for (unsigned turn = 0; turn < 2; turn++)
+		if (!look_once(w, i, woken) || !mend(w, i, &w->of[i].last))
+			return;
 }
 
 void watch_resume(struct watch *w)
@@ -336,11 +341,12 @@ uint64_t watch_due(const struct watch *w)
 
 void watch_end(struct watch *w)
 {
-	uint64_t now = clock_boot_ns();
-
-	for (unsigned i = 0; i < w->captures->n; i++)
+	for (unsigned i = 0; i < w->captures->n; i++) {
+		if (capture_seen(w->captures->list[i])->mtu) /* else nobody ever looked: it was not attached yet */
+			look_once(w, i, false);		     /* this process may be the first since long ago */
 		for (unsigned slot = 0; slot < 1 + REC_SIDES; slot++)
-			gap_closes(w, i, slot, now);
+			gap_closes(w, i, slot, clock_boot_ns());
+	}
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */

@@ -30,7 +30,7 @@ uint64_t watch_due(const struct watch *watch);
 void watch_look(struct watch *watch, bool woken);
 /* Once, before anything is attached: what became of resumed captures while no process looked. */
 void watch_resume(struct watch *watch);
-/* The captures end here: so do the gaps. */
+/* The captures end here: a last look, and the gaps end too. */
 void watch_end(struct watch *watch);
 
 /*

@@ -7,8 +7,9 @@
  * what of the pages since the last good one is on the disk (they count as clean then): the file goes back to that point and
  * what lay behind is written once more.
  *
- * Which batch is next needs no memory: the loop encodes a batch before it writes any later one, so a batch may go when none of its
- * capture with a lower number is encoded and not written.
+ * Which batch is next: the loop encodes a batch before it writes any later one, so a batch may go when none of its capture with a lower
+ * number is encoded and not written. One that is encoded anew, since the database wants it under another salt, leaves its number here
+ * meanwhile.
  */
 #include "recorder/sink/file.h"
 
@@ -388,12 +389,33 @@ static enum sink_outcome settle(struct file_sink *f, const struct sink_job *job,
 
 /* ---- the sink's functions --------------------------------------------------------------------------------------- */
 
-static void job_destroy(struct sink_job *job)
+static void job_empty(struct sink_job *job)
 {
 	free(job->bytes);
 	free(job->at);
 	free(job->head);
+	job->bytes = job->head = NULL;
+	job->at = NULL;
+}
+
+static void job_destroy(struct sink_job *job)
+{
+	job_empty(job);
 	free(job);
+}
+
+/* The job is in the place of one that was freed unwritten, if there is such; with the list's lock held. */
+static void comes_again(struct file_sink *f, const struct sink_job *job)
+{
+	for (struct sink_job **at = &f->jobs; *at; at = &(*at)->next) {
+		struct sink_job *former = *at;
+
+		if (former->freed && former->number == job->number && !memcmp(former->capture, job->capture, CAPTURE_ID_LEN)) {
+			*at = former->next;
+			job_destroy(former);
+			return;
+		}
+	}
 }
 
 static int file_encode_batch(struct sink *sink, struct batch *batch, struct sink_job **out)
@@ -416,6 +438,7 @@ static int file_encode_batch(struct sink *sink, struct batch *batch, struct sink
 		return err;
 	}
 	pthread_mutex_lock(&f->list);
+	comes_again(f, job);
 	job->next = f->jobs;
 	f->jobs = job;
 	pthread_mutex_unlock(&f->list);
@@ -502,15 +525,20 @@ static void file_job_free(struct sink *sink, struct sink_job *job)
 	struct file_sink *f = file_of(sink);
 
 	pthread_mutex_lock(&f->list);
-	for (struct sink_job **at = &f->jobs; *at; at = &(*at)->next)
-		if (*at == job) {
-			*at = job->next;
-			break;
-		}
 	if (f->current == job) /* it will never be whole: the process ends */
 		f->current = NULL;
+	if (job->written) {
+		for (struct sink_job **at = &f->jobs; *at; at = &(*at)->next)
+			if (*at == job) {
+				*at = job->next;
+				break;
+			}
+		job_destroy(job);
+	} else { /* its number stays: nothing later may go before it has come again */
+		job_empty(job);
+		job->freed = true;
+	}
 	pthread_mutex_unlock(&f->list);
-	job_destroy(job);
 }
 
 /* Balance, events and sensors are a database's. */
@@ -545,6 +573,12 @@ static void file_close(struct sink *sink)
 
 	if (f->fd >= 0)
 		close(f->fd);
+	while (f->jobs) {
+		struct sink_job *job = f->jobs;
+
+		f->jobs = job->next;
+		job_destroy(job);
+	}
 	pthread_mutex_destroy(&f->lock);
 	pthread_mutex_destroy(&f->list);
 	free(f->captures);

@@ -20,7 +20,7 @@ struct file_capture {
 };
 
 struct sink_job {
-	struct sink_job *next; /* all that are encoded and not freed */
+	struct sink_job *next; /* all that are encoded and not freed, and the numbers of those that were freed unwritten */
 	uint8_t capture[CAPTURE_ID_LEN];
 	char iface[64];
 	uint64_t number;
@@ -31,6 +31,7 @@ struct sink_job {
 	size_t head_len;
 	uint32_t first;	   /* the packets before were there already */
 	bool written;	   /* all of it is in the file, up to offset `end` */
+	bool freed;	   /* unwritten: the number alone, until the batch is encoded again */
 	uint64_t end;
 	size_t done;	   /* of head and bytes: what a pipe has */
 };

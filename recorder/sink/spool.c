@@ -243,6 +243,8 @@ static enum sink_outcome spool_put_many(struct sink *sink, const char *family, u
 		outcome = SINK_SETTLED;
 	}
 	for (size_t from = 0, n; from < count && outcome == SINK_SETTLED; from += n) {
+		if (s->cancelled)
+			return SINK_ENDED;
 		n = count - from < SPOOL_DOCUMENTS ? count - from : SPOOL_DOCUMENTS;
 		outcome = keep_documents(s, family, day, documents + from, n, NULL, NULL, report);
 	}

@@ -30,6 +30,7 @@ struct sink_job {
 	struct sink_job *job[SINKS];
 	bool settled[SINKS];
 	unsigned turn; /* who is asked first */
+	bool spooled;  /* one of them said so, in whichever call */
 	const struct batch *batch;
 };
 
@@ -111,9 +112,12 @@ static void add_report(struct sink_report *sum, const struct sink_report *one, e
 	sum->found += one->found;
 	sum->commands += one->commands;
 	sum->close |= one->close;
+	sum->away |= one->away;
+	sum->spooled |= one->spooled;
+	sum->refused |= one->refused;
 	if (one->latency_ns > sum->latency_ns)
 		sum->latency_ns = one->latency_ns;
-	if (outcome == SINK_SETTLED)
+	if (outcome == SINK_SETTLED && !one->spooled) /* by the disk: why not by the database is a problem still */
 		return;
 	/* A pause that is part of settling is no problem where the other has one. */
 	if (!sum->problem[0] || (sum->waiting && !one->waiting && one->problem[0]))
@@ -160,6 +164,7 @@ static enum sink_outcome tee_write(struct sink *sink, struct sink_job *job, stru
 		outcome = t->sink[i]->write(t->sink[i], job->job[i], &one);
 		add_report(report, &one, outcome, !again && !ended);
 		job->settled[i] = outcome == SINK_SETTLED;
+		report->spooled = job->spooled |= one.spooled;
 		again |= outcome == SINK_AGAIN;
 		ended |= outcome == SINK_ENDED;
 		clash |= outcome == SINK_CLASH;

@@ -275,6 +275,35 @@ static void in_number_order(void **state)
 	}
 }
 
+/* The database wants the first under another salt: until it has come again, it still is the one that goes first. */
+static void encoded_anew(void **state)
+{
+	(void)state;
+	for (unsigned f = 0; f < 2; f++) {
+		struct sink *sink;
+		struct sink_job *first, *second;
+
+		make_reference(formats[f], 2);
+		set_content("", 0);
+		sink = opened(formats[f]);
+		first = encoded(sink, &made[0]);
+		second = encoded(sink, &made[1]);
+		sink->job_free(sink, first);
+		assert_int_equal(written(sink, second), SINK_AGAIN);
+		assert_true(report.waiting);
+		first = encoded(sink, &made[0]);
+		assert_int_equal(written(sink, second), SINK_AGAIN);
+		assert_int_equal(written(sink, first), SINK_SETTLED);
+		assert_int_equal(written(sink, second), SINK_SETTLED);
+		sink->job_free(sink, first);
+		sink->job_free(sink, second);
+		first = encoded(sink, &made[0]);
+		sink->job_free(sink, first); /* and one that never comes again, for close */
+		sink->close(sink);
+		content_is(&reference);
+	}
+}
+
 static void limit_file(rlim_t bytes)
 {
 	struct rlimit limit = { bytes, RLIM_INFINITY };
@@ -530,6 +559,7 @@ int main(void)
 		cmocka_unit_test(zeros_behind_it_are_cut_off),
 		cmocka_unit_test(what_is_not_ours),
 		cmocka_unit_test(in_number_order),
+		cmocka_unit_test(encoded_anew),
 		cmocka_unit_test(full_disk),
 		cmocka_unit_test(failing_disk),
 		cmocka_unit_test(failing_disk_behind_a_beginning),
