@@ -163,6 +163,14 @@ static bool went_down_unseen(const struct capture *c, const struct capture_look 
 	return seen->mtu && l->there && l->downs != seen->downs;
 }
 
+/* The last packet's moment where nobody looked, but for a link that was down and up again before it went down for good. */
+static uint64_t unseen_since(const struct watched *of, const struct capture *c, enum gap_why why, const struct capture_look *l)
+{
+	if (of->last.boot)
+		return of->last.boot;
+	return why == GAP_DOWN && went_down_unseen(c, l) && l->downs - capture_seen(c)->downs > 1 ? of->former : seen_until(c);
+}
+
 static void judge_interface(struct watch *w, unsigned i, const struct capture_look *l, bool woken)
 {
 	struct capture *c = w->captures->list[i];
@@ -185,7 +193,7 @@ static void judge_interface(struct watch *w, unsigned i, const struct capture_lo
 		bool now = woken && fresh && !(why == GAP_DOWN && l->there && of->last.downs != l->downs);
 
 		gap_opens(w, i, 0, why, now ? GAP_BY_EVENT : of->last.boot ? GAP_BY_LOOK : GAP_BY_PINS,
-			  now ? l->boot : of->last.boot ? of->last.boot : seen_until(c));
+			  now ? l->boot : unseen_since(of, c, why, l));
 	} else if (!why && u->why && (u->why != GAP_GONE || (l->on[REC_RX] && l->on[REC_TX]))) {
 		gap_closes(w, i, 0, l->boot);
 	} else if (!why && !u->why && of->last.boot && l->downs != of->last.downs) {
