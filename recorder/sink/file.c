@@ -15,36 +15,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
-#include "recorder/encode/pcapng.h"
 #include "recorder/sink/file_internal.h"
 
 #define EARLY_NS 1000000ull	   /* its predecessor is being written */
 #define AGAIN_NS 1000000000ull	   /* the disk is full, or the like */
-#define PIPE_NS (4 * NS_PER_SEC)   /* how long one call waits for a pipe's reader */
-#define PIPE_POLL_MS 100
 #define LOCK_NS (NS_PER_SEC / 5)   /* how long for who writes just now */
-
-static struct file_sink *file_of(struct sink *sink)
-{
-	return container_of(sink, struct file_sink, base);
-}
-
-static bool flag(const bool *f)
-{
-	return __atomic_load_n(f, __ATOMIC_ACQUIRE);
-}
 
 static void raise_flag(bool *f)
 {
@@ -85,115 +69,7 @@ static enum sink_outcome trouble(const struct file_sink *f, struct sink_report *
 	return SINK_AGAIN;
 }
 
-/* ---- bytes out -------------------------------------------------------------------------------------------------- */
-
-static int write_at(int fd, const uint8_t *bytes, size_t len, uint64_t at)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, bytes, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENOSPC;
-		bytes += n;
-		len -= (size_t)n;
-		at += (uint64_t)n;
-	}
-	return 0;
-}
-
-/* Cuts off what a failed write left behind the last whole batch. */
-static int mend(struct file_sink *f)
-{
-	if (!f->torn)
-		return 0;
-	if (ftruncate(f->fd, (off_t)f->end))
-		return -errno;
-	f->torn = false;
-	return 0;
-}
-
-/*
- * At most `wait` ns, in pieces that a pipe which poll calls writable takes without blocking (PIPE_BUF): the descriptor may be
- * another program's too, so it is not made non-blocking. Gives what was written in *done. -EAGAIN: the reader does not read.
- */
-static int write_stream(struct file_sink *f, const uint8_t *bytes, size_t len, uint64_t wait, size_t *done)
-{
-	uint64_t until = clock_boot_ns() + wait;
-
-	while (*done < len) {
-		struct pollfd out = { .fd = f->fd, .events = POLLOUT };
-		size_t piece = len - *done < PIPE_BUF ? len - *done : PIPE_BUF;
-		ssize_t n;
-
-		if (flag(&f->cancelled))
-			return -ECANCELED;
-		if (clock_boot_ns() >= until)
-			return -EAGAIN;
-		if (poll(&out, 1, PIPE_POLL_MS) <= 0)
-			continue;
-		n = write(f->fd, bytes + *done, piece);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0)
-			return -errno;
-		*done += (size_t)n;
-		f->end += (uint64_t)n;
-	}
-	return 0;
-}
-
-/* ---- section and interface -------------------------------------------------------------------------------------- */
-
-static size_t put_section(uint8_t *at)
-{
-	struct utsname uts = { 0 };
-	char os[200];
-
-	uname(&uts);
-	snprintf(os, sizeof(os), "%s %s", uts.sysname, uts.release);
-	return pcapng_section(at, uts.machine, os, FILE_APPLICATION RECORDER_VERSION);
-}
-
-static size_t put_interface(const struct file_sink *f, uint8_t *at, const uint8_t id[CAPTURE_ID_LEN], const char *iface)
-{
-	char description[sizeof(FILE_DESCRIPTION) + 2 * CAPTURE_ID_LEN] = FILE_DESCRIPTION;
-	const struct pcapng_interface interface = {
-		.name = iface,
-		.description = description,
-		.filter = f->filter,
-		.snaplen = REC_CAP_MAX,
-	};
-
-	put_hex(description + sizeof(FILE_DESCRIPTION) - 1, id, CAPTURE_ID_LEN);
-	return pcapng_interface(at, &interface);
-}
-
-/* What stands in front of a capture's first packet here: a section where none goes on, and its interface. */
-static int make_head(const struct file_sink *f, const uint8_t id[CAPTURE_ID_LEN], const char *iface, uint8_t **head, size_t *len)
-{
-	*head = malloc(PCAPNG_SECTION_MAX + PCAPNG_INTERFACE_MAX);
-	if (!*head)
-		return -ENOMEM;
-	*len = f->section ? 0 : put_section(*head);
-	*len += put_interface(f, *head + *len, id, iface);
-	return 0;
-}
-
-/* It is in the file from `at` on. */
-static void head_is_there(struct file_sink *f, struct file_capture *capture, uint64_t at)
-{
-	if (!f->section) {
-		f->section = true;
-		f->section_at = at;
-		f->interfaces = 0;
-	}
-	capture->interface = f->interfaces++;
-	capture->interface_at = at;
-}
-
-/* ---- a batch ---------------------------------------------------------------------------------------------------- */
+/* ---- its turn, and durability --------------------------------------------------------------------------------------- */
 
 /* Is it its turn? */
 static bool early(struct file_sink *f, const struct sink_job *job)
@@ -205,157 +81,6 @@ static bool early(struct file_sink *f, const struct sink_job *job)
 		yes = !other->written && other->number < job->number && !memcmp(other->capture, job->capture, CAPTURE_ID_LEN);
 	pthread_mutex_unlock(&f->list);
 	return yes;
-}
-
-/* Where the job begins, and what goes in front of it. 0 or -errno. */
-static int compose(struct file_sink *f, struct sink_job *job, const struct file_capture *capture)
-{
-	uint32_t interface = capture->interface;
-	int err = 0;
-
-	job->first = 0;
-	if (capture->number > job->number || (capture->number == job->number && capture->position >= job->count))
-		job->first = job->count;
-	else if (capture->number == job->number)
-		job->first = capture->position + 1;
-	job->done = 0;
-	free(job->head);
-	job->head = NULL;
-	job->head_len = 0;
-	if (f->format == FILE_JSON || job->first == job->count)
-		return 0;
-	if (interface == FILE_NO_INTERFACE) {
-		err = make_head(f, job->capture, job->iface, &job->head, &job->head_len);
-		interface = f->section ? f->interfaces : 0;
-	}
-	for (uint32_t i = job->first; !err && i < job->count; i++)
-		pcapng_set_interface(job->bytes + job->at[i], interface);
-	return err;
-}
-
-/* Behind the end of a regular file, which the caller moves: all or nothing. `head` may be NULL with no bytes. */
-static int put_file(struct file_sink *f, const uint8_t *head, size_t head_len, const uint8_t *bytes, size_t len)
-{
-	int err = mend(f);
-
-	if (err)
-		return err;
-	f->torn = true;
-	err = write_at(f->fd, head, head_len, f->end);
-	if (!err)
-		err = write_at(f->fd, bytes, len, f->end + head_len);
-	if (err) {
-		mend(f); /* if that fails too it is tried again before the next write */
-		return err;
-	}
-	f->torn = false;
-	return 0;
-}
-
-/* Into a pipe, from where it stopped. */
-static int put_stream(struct file_sink *f, struct sink_job *job)
-{
-	size_t from = job->at[job->first], len = job->at[job->count] - from, done = job->done;
-	int err = 0;
-
-	f->current = job;
-	if (done < job->head_len)
-		err = write_stream(f, job->head, job->head_len, PIPE_NS, &done);
-	if (!err) {
-		size_t rest = done - job->head_len;
-
-		err = write_stream(f, job->bytes + from, len, PIPE_NS, &rest);
-		done = rest + job->head_len;
-	}
-	job->done = done;
-	if (!err || !done)
-		f->current = NULL;
-	return err;
-}
-
-/* All of the job, with the lock held. 0 or -errno. */
-static int put_job(struct file_sink *f, struct sink_job *job, struct sink_report *report)
-{
-	struct file_capture *capture = file_capture_of(f, job->capture);
-	uint64_t at = f->end;
-	int err = capture ? 0 : -ENOMEM;
-
-	if (!err && f->current != job)
-		err = compose(f, job, capture);
-	if (!err)
-		err = f->regular ? put_file(f, job->head, job->head_len, job->bytes + job->at[job->first],
-					    job->at[job->count] - job->at[job->first])
-				 : put_stream(f, job);
-	if (err)
-		return err;
-	if (job->head_len)
-		head_is_there(f, capture, at);
-	if (f->regular)
-		f->end += job->head_len + job->at[job->count] - job->at[job->first];
-	if (capture->number <= job->number) {
-		capture->number = job->number;
-		capture->position = FILE_ALL_OF_IT;
-	}
-	job->written = true;
-	job->end = f->end;
-	report->inserted = job->count - job->first;
-	report->found = job->first;
-	f->packets += report->inserted;
-	f->full = false;
-	return 0;
-}
-
-/* ---- durability ------------------------------------------------------------------------------------------------- */
-
-/* Back to what is known to be on the disk; with the lock held. What lay behind is to be written again. */
-static void go_back(struct file_sink *f)
-{
-	f->end = f->durable;
-	f->torn = true;
-	f->cuts++;
-	if (f->section && f->section_at >= f->end)
-		f->section = false;
-	f->interfaces = 0;
-	for (unsigned i = 0; i < f->ncaptures; i++) {
-		if (!f->section || f->captures[i].interface_at >= f->end)
-			f->captures[i].interface = FILE_NO_INTERFACE;
-		f->interfaces += f->captures[i].interface != FILE_NO_INTERFACE;
-	}
-	pthread_mutex_lock(&f->list);
-	for (struct sink_job *job = f->jobs; job; job = job->next) {
-		struct file_capture *capture = file_capture_of(f, job->capture);
-
-		if (!job->written || job->end <= f->end)
-			continue;
-		job->written = false;
-		if (!capture || job->number > capture->number)
-			continue; /* it stands before this one already */
-		capture->number = job->first ? job->number : job->number - 1;
-		capture->position = job->first ? job->first - 1 : FILE_ALL_OF_IT;
-	}
-	pthread_mutex_unlock(&f->list);
-}
-
-/*
- * What others did to a regular file meanwhile; with the lock held. Emptied (copied and truncated, as log rotation does): it begins
- * anew. Cut anywhere else, or without a name any more: nothing that is written to it will be found again. 0 or -errno.
- */
-static int look_at_file(struct file_sink *f)
-{
-	struct stat st;
-
-	if (fstat(f->fd, &st))
-		return -errno;
-	if (f->named && !st.st_nlink)
-		return -ENOENT;
-	if ((uint64_t)st.st_size >= f->end)
-		return 0;
-	if (st.st_size)
-		return -ESTALE;
-	log_warn("--write %s: somebody emptied it; it begins anew", f->name);
-	f->durable = 0;
-	go_back(f);
-	return 0;
 }
 
 static enum sink_outcome settle(struct file_sink *f, const struct sink_job *job, struct sink_report *report)
@@ -376,7 +101,7 @@ static enum sink_outcome settle(struct file_sink *f, const struct sink_job *job,
 		err = errno;
 	pthread_mutex_lock(&f->lock);
 	if (err && cuts == f->cuts)
-		go_back(f);
+		file_go_back(f);
 	else if (!err && cuts == f->cuts && f->durable < end)
 		f->durable = end;
 	if (!job->written || f->durable < job->end)
@@ -420,7 +145,7 @@ static void comes_again(struct file_sink *f, const struct sink_job *job)
 
 static int file_encode_batch(struct sink *sink, struct batch *batch, struct sink_job **out)
 {
-	struct file_sink *f = file_of(sink);
+	struct file_sink *f = file_sink_of(sink);
 	struct sink_job *job;
 	int err;
 
@@ -496,33 +221,33 @@ static bool lock_in_time(struct file_sink *f)
 
 static enum sink_outcome file_write(struct sink *sink, struct sink_job *job, struct sink_report *report)
 {
-	struct file_sink *f = file_of(sink);
+	struct file_sink *f = file_sink_of(sink);
 	enum sink_outcome outcome = SINK_SETTLED;
 	int err = 0;
 
 	if (!lock_in_time(f))
 		return later(report, EARLY_NS);
-	if (flag(&f->gone))
+	if (file_flag(&f->gone))
 		job->written = true;
-	else if (!job->written && flag(&f->cancelled))
+	else if (!job->written && file_flag(&f->cancelled))
 		outcome = SINK_ENDED;
-	else if (!job->written && f->regular && (err = look_at_file(f)))
+	else if (!job->written && f->regular && (err = file_look(f)))
 		;
 	else if (!job->written && early(f, job))
 		outcome = later(report, EARLY_NS);
 	else if (!job->written)
-		err = put_job(f, job, report);
+		err = file_put_job(f, job, report);
 	if (err)
 		outcome = put_failed(f, err, report);
 	pthread_mutex_unlock(&f->lock);
-	if (outcome != SINK_SETTLED || flag(&f->gone))
+	if (outcome != SINK_SETTLED || file_flag(&f->gone))
 		return outcome;
 	return settle(f, job, report);
 }
 
 static void file_job_free(struct sink *sink, struct sink_job *job)
 {
-	struct file_sink *f = file_of(sink);
+	struct file_sink *f = file_sink_of(sink);
 
 	pthread_mutex_lock(&f->list);
 	if (f->current == job) /* it will never be whole: the process ends */
@@ -564,12 +289,12 @@ static enum sink_outcome file_prepare_days(struct sink *sink, uint32_t first, ui
 
 static void file_cancel(struct sink *sink)
 {
-	raise_flag(&file_of(sink)->cancelled);
+	raise_flag(&file_sink_of(sink)->cancelled);
 }
 
 static void file_close(struct sink *sink)
 {
-	struct file_sink *f = file_of(sink);
+	struct file_sink *f = file_sink_of(sink);
 
 	if (f->fd >= 0)
 		close(f->fd);
@@ -659,63 +384,20 @@ struct sink *file_sink_new(const struct file_sink_options *options, struct file_
 
 void file_sink_set_ends(struct sink *sink, const struct ends_table *ends)
 {
-	__atomic_store_n(&file_of(sink)->ends, ends, __ATOMIC_RELEASE);
+	__atomic_store_n(&file_sink_of(sink)->ends, ends, __ATOMIC_RELEASE);
 }
 
 bool file_sink_reader_gone(const struct sink *sink)
 {
-	return flag(&container_of(sink, const struct file_sink, base)->gone);
+	return file_flag(&container_of(sink, const struct file_sink, base)->gone);
 }
 
 void file_sink_counts(struct sink *sink, struct file_sink_counts *counts)
 {
-	struct file_sink *f = file_of(sink);
+	struct file_sink *f = file_sink_of(sink);
 
 	/* The loop asks: it does not wait for a writer. */
 	counts->bytes = f->end;
 	counts->packets = f->packets;
 	counts->full = f->full;
-}
-
-/* ---- the end of a capture --------------------------------------------------------------------------------------- */
-
-int file_sink_statistics(struct sink *sink, const struct file_statistics *s)
-{
-	struct file_sink *f = file_of(sink);
-	struct file_capture *capture = file_capture_of(f, s->source->capture);
-	CLEANUP_FREE uint8_t *bytes = NULL;
-	size_t len = 0, done = 0;
-	bool head;
-	int err;
-
-	if (f->format != FILE_PCAPNG || flag(&f->gone) || f->current)
-		return 0;
-	if (!capture)
-		return -ENOMEM;
-	head = capture->interface == FILE_NO_INTERFACE; /* of a capture without a packet: the file says so much at least */
-	if (head)
-		err = make_head(f, s->source->capture, s->source->iface, &bytes, &len);
-	else
-		err = (bytes = malloc(PCAPNG_STATISTICS_MAX)) ? 0 : -ENOMEM;
-	if (err)
-		return err;
-	len += pcapng_statistics(bytes + len, &(struct pcapng_statistics){
-		.interface = head ? f->section ? f->interfaces : 0 : capture->interface,
-		.wall = s->wall,
-		.received = s->received,
-		.dropped = s->dropped,
-		.accepted = s->received - s->filtered,
-		.delivered = s->stored,
-	});
-	if (!f->regular)
-		return write_stream(f, bytes, len, NS_PER_SEC, &done);
-	err = look_at_file(f);
-	if (!err)
-		err = put_file(f, NULL, 0, bytes, len);
-	if (err)
-		return err;
-	if (head)
-		head_is_there(f, capture, f->end);
-	f->end += len;
-	return fdatasync(f->fd) ? -errno : 0;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* file_internal.h - the file sink's parts: file.c (writing), file_scan.c (reading back), file_encode.c (batch -> bytes). */
+/* file_internal.h - the file sink's parts: file.c (whose turn, durability), file_put.c (bytes out), file_scan.c (reading back), file_encode.c (batch -> bytes). */
 #ifndef XDP_RECORDER_SINK_FILE_INTERNAL_H
 #define XDP_RECORDER_SINK_FILE_INTERNAL_H
 
 #include <pthread.h>
 
+#include "recorder/core/util.h"
 #include "recorder/sink/file.h"
 
 #define FILE_NO_INTERFACE UINT32_MAX
@@ -64,6 +65,28 @@ struct file_sink {
 	struct sink_job *jobs;
 	struct sink_job *current; /* of which a pipe has a part */
 };
+
+static inline struct file_sink *file_sink_of(struct sink *sink)
+{
+	return container_of(sink, struct file_sink, base);
+}
+
+static inline bool file_flag(const bool *f)
+{
+	return __atomic_load_n(f, __ATOMIC_ACQUIRE);
+}
+
+/* ---- file_put.c: with the lock held ---- */
+
+/* All of the job, or nothing of it; into a pipe as far as it goes. 0 or -errno: -EAGAIN and -EPIPE are the reader's. */
+int file_put_job(struct file_sink *f, struct sink_job *job, struct sink_report *report);
+/* Back to what is known to be on the disk. What lay behind is to be written again. */
+void file_go_back(struct file_sink *f);
+/*
+ * What others did to a regular file meanwhile. Emptied (copied and truncated, as log rotation does): it begins
+ * anew. Cut anywhere else, or without a name any more: nothing that is written to it will be found again. 0 or -errno.
+ */
+int file_look(struct file_sink *f);
 
 /* The capture's entry, made where there is none; NULL: no memory. */
 struct file_capture *file_capture_of(struct file_sink *f, const uint8_t id[CAPTURE_ID_LEN]);

@@ -35,6 +35,7 @@ struct item {
 	struct sink_job *job;
 	/* documents */
 	struct spool_documents documents;
+	size_t given; /* of more than are given at once, as an earlier build kept them */
 };
 
 struct spool_round {
@@ -274,7 +275,7 @@ static enum sink_outcome write_documents(struct spool *s, unsigned first, struct
 {
 	struct spool_round *round = s->round;
 	struct item *head = &round->item[first], *with[SPOOL_DOCUMENTS];
-	size_t room = head->documents.count > SPOOL_DOCUMENTS ? head->documents.count : SPOOL_DOCUMENTS, count, items;
+	size_t room = head->documents.count > SPOOL_DOCUMENTS ? head->documents.count : SPOOL_DOCUMENTS, count, items, left;
 	CLEANUP_FREE const bson_t **list = malloc(room * sizeof(*list));
 	const struct spool_documents *d = &head->documents;
 	enum sink_outcome outcome;
@@ -285,9 +286,17 @@ static enum sink_outcome write_documents(struct spool *s, unsigned first, struct
 		return SINK_AGAIN;
 	}
 	items = gather(round, first, with, list, room, &count);
-	outcome = d->drops || count == 1 ? s->inner->put(s->inner, d->family, d->day, list[0],
+	left = count - head->given;
+	count = left < SPOOL_DOCUMENTS ? left : SPOOL_DOCUMENTS;
+	outcome = d->drops || count == 1 ? s->inner->put(s->inner, d->family, d->day, list[head->given],
 							 d->drops ? &d->from : NULL, d->drops ? &d->to : NULL, report)
-					 : s->inner->put_many(s->inner, d->family, d->day, list, count, report);
+					 : s->inner->put_many(s->inner, d->family, d->day, list + head->given, count, report);
+	if (outcome == SINK_SETTLED && count < left) {
+		head->given += count;
+		report->waiting = true;
+		report->again_ns = clock_boot_ns(); /* the rest, in the next call */
+		return SINK_AGAIN;
+	}
 	for (size_t i = 0; i < items && outcome == SINK_SETTLED; i++)
 		with[i]->done = true;
 	return outcome;
