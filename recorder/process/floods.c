@@ -81,13 +81,7 @@ static void write_free(struct flood_write *w)
 
 static void write_done(uv_work_t *work, int status);
 
-static void write_piece(struct flood_write *w)
-{
-	w->lane->drainer->working++;
-	uv_queue_work(&w->lane->drainer->loop, &w->work, write_work, write_done);
-}
-
-/* The next piece, or the epoch is acknowledged. */
+/* The next piece, or the same one again, perhaps smaller; or the epoch is acknowledged. */
 static void write_next(struct flood_write *w)
 {
 	struct floods *f = &w->lane->floods;
@@ -99,7 +93,8 @@ static void write_next(struct flood_write *w)
 	if (w->side < REC_SIDES) {
 		w->n = w->rows[w->side].count - w->at;
 		w->n = w->n < w->most ? w->n : w->most;
-		write_piece(w);
+		w->lane->drainer->working++;
+		uv_queue_work(&w->lane->drainer->loop, &w->work, write_work, write_done);
 		return;
 	}
 	f->written = (uint64_t)w->epoch + 1;
@@ -110,7 +105,7 @@ static void write_next(struct flood_write *w)
 
 static void write_again(uv_timer_t *timer)
 {
-	write_piece(timer->data);
+	write_next(timer->data);
 }
 
 static void write_done(uv_work_t *work, int status)
@@ -130,7 +125,6 @@ static void write_done(uv_work_t *work, int status)
 		/* A server that is too slow for so many at once would be too slow each time. */
 		if (!w->report.waiting && !w->report.refused)
 			w->most = w->most / 2 > PIECE_LEAST ? w->most / 2 : PIECE_LEAST;
-		w->n = w->n < w->most ? w->n : w->most;
 		uv_timer_start(&w->again, write_again,
 			       w->report.again_ns > now ? (w->report.again_ns - now) / 1000000 + 1 : 1, 0);
 	}

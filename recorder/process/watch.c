@@ -155,12 +155,12 @@ static void hooks_refused(struct watch *w, unsigned i, const struct capture_look
 			gap_opens(w, i, 1 + side, GAP_DETACHED, GAP_BY_LOOK, since);
 }
 
-/* While no process was there: the count of carrier losses is not that of a former process's last look any more. */
-static bool went_down_unseen(const struct capture *c, const struct capture_look *l)
+/* How often the carrier was lost since a former process looked; 0 if none ever did. */
+static unsigned downs_unseen(const struct capture *c, const struct capture_look *l)
 {
 	const struct capture_seen *seen = capture_seen(c);
 
-	return seen->mtu && l->there && l->downs != seen->downs;
+	return seen->mtu && l->there ? l->downs - seen->downs : 0;
 }
 
 /* The last packet's moment where nobody looked, but for a link that was down and up again before it went down for good. */
@@ -168,7 +168,7 @@ static uint64_t unseen_since(const struct watched *of, const struct capture *c, 
 {
 	if (of->last.boot)
 		return of->last.boot;
-	return why == GAP_DOWN && went_down_unseen(c, l) && l->downs - capture_seen(c)->downs > 1 ? of->former : seen_until(c);
+	return why == GAP_DOWN && downs_unseen(c, l) > 1 ? of->former : seen_until(c);
 }
 
 static void judge_interface(struct watch *w, unsigned i, const struct capture_look *l, bool woken)
@@ -199,8 +199,8 @@ static void judge_interface(struct watch *w, unsigned i, const struct capture_lo
 	} else if (!why && !u->why && of->last.boot && l->downs != of->last.downs) {
 		gap_opens(w, i, 0, GAP_DOWN, GAP_BY_COUNT, of->last.boot);
 		gap_closes(w, i, 0, l->boot);
-	} else if (!why && !u->why && !of->last.boot && went_down_unseen(c, l)) {
-		note(w, i, "link", "its link went down %u times while no process was there to see when", l->downs - capture_seen(c)->downs);
+	} else if (!why && !u->why && !of->last.boot && downs_unseen(c, l)) {
+		note(w, i, "link", "its link went down %u times while no process was there to see when", downs_unseen(c, l));
 		gap_opens(w, i, 0, GAP_DOWN, GAP_BY_PINS, of->former);
 		gap_closes(w, i, 0, l->boot);
 	}

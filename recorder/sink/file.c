@@ -129,18 +129,25 @@ static void job_destroy(struct sink_job *job)
 	free(job);
 }
 
+/* Out of the list, with its lock held. */
+static void job_drop(struct file_sink *f, struct sink_job *job)
+{
+	struct sink_job **at = &f->jobs;
+
+	while (*at != job)
+		at = &(*at)->next;
+	*at = job->next;
+	job_destroy(job);
+}
+
 /* The job is in the place of one that was freed unwritten, if there is such; with the list's lock held. */
 static void comes_again(struct file_sink *f, const struct sink_job *job)
 {
-	for (struct sink_job **at = &f->jobs; *at; at = &(*at)->next) {
-		struct sink_job *former = *at;
-
+	for (struct sink_job *former = f->jobs; former; former = former->next)
 		if (former->freed && former->number == job->number && !memcmp(former->capture, job->capture, CAPTURE_ID_LEN)) {
-			*at = former->next;
-			job_destroy(former);
+			job_drop(f, former);
 			return;
 		}
-	}
 }
 
 static int file_encode_batch(struct sink *sink, struct batch *batch, struct sink_job **out)
@@ -253,12 +260,7 @@ static void file_job_free(struct sink *sink, struct sink_job *job)
 	if (f->current == job) /* it will never be whole: the process ends */
 		f->current = NULL;
 	if (job->written) {
-		for (struct sink_job **at = &f->jobs; *at; at = &(*at)->next)
-			if (*at == job) {
-				*at = job->next;
-				break;
-			}
-		job_destroy(job);
+		job_drop(f, job);
 	} else { /* its number stays: nothing later may go before it has come again */
 		job_empty(job);
 		job->freed = true;
@@ -298,12 +300,8 @@ static void file_close(struct sink *sink)
 
 	if (f->fd >= 0)
 		close(f->fd);
-	while (f->jobs) {
-		struct sink_job *job = f->jobs;
-
-		f->jobs = job->next;
-		job_destroy(job);
-	}
+	while (f->jobs)
+		job_drop(f, f->jobs);
 	pthread_mutex_destroy(&f->lock);
 	pthread_mutex_destroy(&f->list);
 	free(f->captures);

@@ -14,6 +14,7 @@
 
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
+#include "recorder/core/write.h"
 #include "recorder/encode/pcapng.h"
 #include "recorder/sink/file_internal.h"
 
@@ -21,22 +22,6 @@
 #define PIPE_POLL_MS 100
 
 /* ---- bytes out -------------------------------------------------------------------------------------------------- */
-
-static int write_at(int fd, const uint8_t *bytes, size_t len, uint64_t at)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, bytes, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENOSPC;
-		bytes += n;
-		len -= (size_t)n;
-		at += (uint64_t)n;
-	}
-	return 0;
-}
 
 /* Cuts off what a failed write left behind the last whole batch. */
 static int mend(struct file_sink *f)

@@ -231,7 +231,7 @@ static enum sink_outcome spool_put_many(struct sink *sink, const char *family, u
 					const bson_t *const *documents, size_t count, struct sink_report *report)
 {
 	struct spool *s = spool_of(sink);
-	enum sink_outcome outcome = SINK_SETTLED;
+	enum sink_outcome outcome;
 
 	memset(report, 0, sizeof(*report));
 	if (s->cancelled)
@@ -240,15 +240,16 @@ static enum sink_outcome spool_put_many(struct sink *sink, const char *family, u
 		outcome = s->inner->put_many(s->inner, family, day, documents, count, report);
 		if (outcome != SINK_AGAIN || report->waiting || report->refused)
 			return outcome;
-		outcome = SINK_SETTLED;
 	}
-	for (size_t from = 0, n; from < count && outcome == SINK_SETTLED; from += n) {
+	for (size_t from = 0, n; from < count; from += n) {
 		if (s->cancelled)
 			return SINK_ENDED;
 		n = count - from < SPOOL_DOCUMENTS ? count - from : SPOOL_DOCUMENTS;
 		outcome = keep_documents(s, family, day, documents + from, n, NULL, NULL, report);
+		if (outcome != SINK_SETTLED)
+			return outcome;
 	}
-	return outcome;
+	return SINK_SETTLED;
 }
 
 static enum sink_outcome spool_prepare_days(struct sink *sink, uint32_t first, uint32_t last,

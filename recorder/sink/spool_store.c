@@ -14,6 +14,7 @@
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
+#include "recorder/core/write.h"
 #include "recorder/sink/spool_store_internal.h"
 
 #define SEGMENT_BYTES ((size_t)64 << 20)
@@ -131,22 +132,6 @@ static void count_in(struct spool_store *s, const struct spool_head *head, int s
 	s->counts.documents += (uint64_t)(sign * (int64_t)head->documents);
 }
 
-static int write_whole(int fd, const uint8_t *bytes, size_t length, uint64_t at)
-{
-	while (length) {
-		ssize_t n = pwrite(fd, bytes, length, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENOSPC;
-		bytes += n;
-		at += (uint64_t)n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
-
 /* What stands behind `to` is not kept: whoever waits for it is told. */
 static void cut_back(struct spool_store *s, struct segment *segment, uint64_t to)
 {
@@ -204,7 +189,7 @@ static int append(struct spool_store *s, const struct spool_head *head, const ui
 	segment = s->writing;
 	begin = segment->written;
 	end = begin + length;
-	err = write_whole(segment->fd, bytes, length, begin);
+	err = write_at(segment->fd, bytes, length, begin);
 	if (err) {
 		segment->written = end; /* as far as anybody knows */
 		s->counts.bytes += length;
