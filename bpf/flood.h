@@ -8,7 +8,9 @@
  * which it stays as it is: what the drainer can store is stored, and whoever sends little is never the one who is counted.
  *
  *   known     conversations stored in the last minute. One that is in it since before, and is not heavy itself,
- *             is stored even when one of its ends is: so those that a flood's victim already had go on in detail
+ *             is stored even when one of its ends is: so those that a flood's victim already had go on in detail. From seven
+ *             eighths on that goes for seniors only: known before the ring was half full, and not heavy since. What a flood
+ *             made known while it came in, and what paused for as long as it takes to be light again, is none
  *   heavy     packets of a source, of a destination, decaying. A new key takes the place of the lightest, which
  *             weighs down by one for each that knocks (Misra and Gries, "Finding repeated elements", 1982): many
  *             addresses that come once cannot drive out one that comes always
@@ -32,12 +34,16 @@
 
 /* ---- known conversations ------------------------ --------------------------------------------------------------- */
 
-/* An entry of `known` or `heavy`, in one word: tag 32 bits, window 16, count 15, and in `known` EARLIER. */
+/* An entry of `known` or `heavy`, in one word: tag 32 bits, window 16, count 16; in `known` two bits of it are EARLIER and SENIOR. */
 #define REC_WINDOW_SHIFT 27u /* ns of a window: 0.134 s; numbered modulo 65,536, two and a half hours */
 #define REC_WINDOW_NO(now) ((__u16)((now) >> REC_WINDOW_SHIFT))
-#define REC_COUNT_MOST 0x7fffu
+#define REC_COUNT_MOST 0x3fffu
+#define REC_HEAVY_MOST 0x7fffu
 #define REC_EARLIER 0x8000u /* it was seen in an earlier window already */
+#define REC_SENIOR 0x4000u  /* and that while the ring was not watched; it has not been loud since */
+#define REC_LOUD 8u         /* packets in a window that a senior may have in any case */
 #define REC_MINUTE 448u     /* windows */
+#define REC_AHEAD 8u        /* windows that another CPU's clock may be ahead of ours */
 
 REC_INLINE __u64 rec_entry(__u32 tag, __u32 window, __u32 count)
 {
@@ -52,24 +58,33 @@ REC_INLINE __u32 rec_entry_count(__u64 e, __u32 window)
 {
 	__u32 age = REC_ENTRY_AGE(e, window);
 
-	return age < 15 ? ((__u32)e & REC_COUNT_MOST) >> age : 0;
+	return age < 16 ? ((__u32)e & 0xffff) >> age : 0;
 }
 
-REC_INLINE __u32 rec_count_more(__u32 n, __u32 weight)
+REC_INLINE __u32 rec_count_more(__u32 n, __u32 weight, __u32 most)
 {
 	n += weight;
-	return n < REC_COUNT_MOST ? n : REC_COUNT_MOST;
+	return n < most ? n : most;
+}
+
+/* Windows since the conversation was last seen: none, too, if a CPU whose clock is ahead has seen it. */
+REC_INLINE __u32 rec_known_age(__u64 e, __u32 window)
+{
+	__u32 age = REC_ENTRY_AGE(e, window);
+
+	return age > 0xffff - REC_AHEAD ? 0 : age;
 }
 
 /*
- * Looks for a conversation in its set of four. Found: *count is what rec_entry_count says, with EARLIER where it is so; returns
- * NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on.
+ * Looks for a conversation in its set of four. Found: *count is its packets, with EARLIER and SENIOR where it is so; returns
+ * NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on. most: packets in a window with
+ * which it is no senior any more.
  *
  * All CPUs share the table and nothing locks it: a word is stored at once, and what is lost when two store is a count or an
- * entry, which comes again. Each packet is counted, for `each` packets, only when that is not 0, else the first of a
- * window: few stores, so CPUs do not take each other's lines away.
+ * entry, which comes again. Each packet is counted, for `each` packets, only when that is not 0 (the ring is watched), else the
+ * first of a window: few stores, so CPUs do not take each other's lines away.
  */
-REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u32 *count)
+REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u32 most, __u32 *count)
 {
 	__u32 oldest = 0, age;
 	__u64 *place = 0;
@@ -79,17 +94,20 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u
 		__u64 e = set[i];
 
 		if (REC_ENTRY_TAG(e) == tag && (__u16)e) {
-			__u32 n = rec_entry_count(e, window), earlier = (__u32)e & REC_EARLIER;
+			__u32 n = (__u32)e & REC_COUNT_MOST, rank = (__u32)e & (REC_EARLIER | REC_SENIOR);
 
-			age = REC_ENTRY_AGE(e, window);
+			age = rec_known_age(e, window);
+			n = age < 15 ? n >> age : 0;
 			if (age > REC_MINUTE)
-				n = earlier = 0;
+				rank = 0;
 			else if (age)
-				earlier = REC_EARLIER;
-			n = rec_count_more(n, each ? each : 1);
+				rank |= each ? REC_EARLIER : REC_EARLIER | REC_SENIOR;
+			n = rec_count_more(n, each ? each : 1, REC_COUNT_MOST);
+			if (each && n > most)
+				rank &= REC_EARLIER;
 			if (age || each)
-				set[i] = rec_entry(tag, window, n | earlier);
-			*count = n | earlier;
+				set[i] = rec_entry(tag, window, n | rank);
+			*count = n | rank;
 			return 0;
 		}
 	}
@@ -98,7 +116,7 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u
 	for (__u32 i = 0; i < 4; i++) {
 		__u64 e = set[i];
 
-		age = REC_ENTRY_AGE(e, window);
+		age = rec_known_age(e, window);
 		if (!(__u16)e)
 			age = 0xffff;
 		else if (e & REC_EARLIER && age <= REC_MINUTE)
@@ -124,7 +142,7 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window, __u32 weight)
 
 		n = rec_entry_count(e, window);
 		if (REC_ENTRY_TAG(e) == tag) {
-			n = rec_count_more(n, weight);
+			n = rec_count_more(n, weight, REC_HEAVY_MOST);
 			set[i] = rec_entry(tag, window, n);
 			return n;
 		}
@@ -149,8 +167,9 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window, __u32 weight)
  */
 #define REC_FILL_WATCH 8u
 #define REC_FILL_COUNT 10u
-#define REC_FILL_NEW 15u /* from here on no new conversation is stored */
-#define REC_FILL_LAST 18u /* here known conversations go the way of others, too */
+#define REC_FILL_SENIOR 14u /* from here on known conversations go the way of others, but for seniors */
+#define REC_FILL_NEW 15u    /* from here on no new conversation is stored */
+#define REC_FILL_LAST 18u   /* here seniors go the way of others, too */
 #define REC_FILL_FULL 19u
 
 REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
@@ -168,10 +187,21 @@ REC_INLINE __u32 rec_flood_limit(__u32 fill)
 	return fill < REC_FILL_COUNT ? ~0u : 8192u >> 2 * ((fill < REC_FILL_NEW ? fill : REC_FILL_NEW) - REC_FILL_COUNT);
 }
 
-/* The same of a conversation: down to 2. */
+/*
+ * The same of a conversation: a quarter of it from thirteen sixteenths on, down to 4, and 2 at last. So thousands that are known are
+ * heavy while there is room for what they send before they are.
+ */
 REC_INLINE __u32 rec_flow_limit(__u32 fill)
 {
-	return fill <= REC_FILL_NEW ? rec_flood_limit(fill) : fill == REC_FILL_NEW + 1 ? 4 : 2;
+	return fill <= 12 ? rec_flood_limit(fill) : fill < REC_FILL_NEW ? rec_flood_limit(fill) / 4 : fill <= REC_FILL_NEW + 1 ? 4 : 2;
+}
+
+/* rec_known's `most`. */
+REC_INLINE __u32 rec_loud(__u32 fill)
+{
+	__u32 limit = rec_flow_limit(fill);
+
+	return limit > REC_LOUD ? limit : REC_LOUD;
 }
 
 /*
@@ -186,7 +216,7 @@ REC_INLINE __u32 rec_flood_why(__u32 fill, __u32 flow, __u32 source, __u32 dest)
 		return REC_WHY_FULL;
 	if ((flow & REC_COUNT_MOST) > rec_flow_limit(fill))
 		return REC_WHY_FLOW;
-	if (flow & REC_EARLIER && fill < REC_FILL_LAST)
+	if (flow & (fill < REC_FILL_SENIOR ? REC_EARLIER : REC_SENIOR) && fill < REC_FILL_LAST)
 		return 0;
 	if (dest > limit)
 		return REC_WHY_DEST;

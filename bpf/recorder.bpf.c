@@ -422,7 +422,8 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		if (!table)
 			return REC_LOST_NO_RING;
 		table += 32 * (tag & (REC_KNOWN_SETS(size) - 1));
-		entry = rec_known((__u64 *)table, tag, window, REC_LIKE_WHO(-like) == REC_LIKE_FLOW ? REC_LIKE_PACKETS(-like) : fills, &flow);
+		entry = rec_known((__u64 *)table, tag, window, REC_LIKE_WHO(-like) == REC_LIKE_FLOW ? REC_LIKE_PACKETS(-like) : fills,
+				  rec_loud(fill), &flow);
 		if (unlikely(fills)) {
 			n = rec_pressure(slot, now, cpu << 16 | cap, HOW(fill, flow, (__u32)-like), (__u32)s->epoch);
 			if (n)

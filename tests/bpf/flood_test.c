@@ -181,39 +181,30 @@ static void many_sources(void **unused)
 	close_capture();
 }
 
-/* Sources that never come twice, to one victim; among them conversations that were there before, and new ones of others. */
-static void random_sources(void **unused)
+/* Conversations that were there before: of sources 192.168.0.0/24 with the victim, and of 192.169.0.0/24 with others. */
+#define QUIET 100u
+static struct frame known[QUIET], other[QUIET];
+
+static void become_known(void)
 {
 	const struct timespec windows = {.tv_nsec = 300000000};
-	struct frame known[100], other[100];
-	uint64_t quiet = 0, quiet_bytes = 0, found = 0;
 
-	(void)unused;
-	open_capture(SMALL << 2, REC_FLOODS_COUNTED);
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < QUIET; i++) {
 		known[i] = udp4(0xc0a80000 + i, 0x0a000002, 2000);
 		other[i] = udp4(0xc0a90000 + i, 0xac100000 + i, 3000);
 	}
 	for (unsigned round = 0; round < 3; round++) {
-		for (unsigned i = 0; i < 100; i++)
+		for (unsigned i = 0; i < QUIET; i++)
 			put(&known[i], 1);
 		nanosleep(&windows, NULL);
 	}
-	for (unsigned i = 0; i < 600000; i++) {
-		struct frame f = udp4(dice(), 0x0a000002, (uint16_t)dice());
+}
 
-		put(&f, 1);
-		if (i % 1000 == 0) {
-			put(&known[i / 1000 % 100], 1);
-			put(&other[i / 1000 % 100], 1);
-			quiet += 2;
-		}
-	}
-	quiet += 300;
-	quiet_bytes = quiet * known[0].len;
-	closes(0);
-	assert_true(packets(REC_SUMMARISED_FLOW) > 1000);
-	assert_true(packets(REC_SUMMARISED_PREFIX) > 100000);
+/* All `quiet` packets of theirs are in the rings. */
+static void quiet_ones_are_stored(uint64_t quiet)
+{
+	uint64_t bytes = quiet * known[0].len, found = 0;
+
 	for (unsigned cpu = 0; cpu < l.cpus; cpu++)
 		for (uint64_t at = 0, head = lab_head(l.ring[REC_RX][cpu]); at < head;) {
 			const struct rec_head *h = lab_record(&l, l.ring[REC_RX][cpu], at);
@@ -221,13 +212,76 @@ static void random_sources(void **unused)
 
 			if (source >> 8 == 0xc0a800 || source >> 8 == 0xc0a900) {
 				found++;
-				quiet_bytes -= h->wire_len;
+				bytes -= h->wire_len;
 			}
 			at += REC_RECORD_LEN(h->cap_len);
 		}
 	assert_int_equal(found, quiet);
-	assert_int_equal(quiet_bytes, 0);
+	assert_int_equal(bytes, 0);
+}
+
+/* Sources that never come twice, to one victim; among them conversations that were there before, and new ones of others. */
+static void random_sources(void **unused)
+{
+	uint64_t quiet = 0;
+
+	(void)unused;
+	open_capture(SMALL << 2, REC_FLOODS_COUNTED);
+	become_known();
+	for (unsigned i = 0; i < 600000; i++) {
+		struct frame f = udp4(dice(), 0x0a000002, (uint16_t)dice());
+
+		put(&f, 1);
+		if (i % 1000 == 0) {
+			put(&known[i / 1000 % QUIET], 1);
+			put(&other[i / 1000 % QUIET], 1);
+			quiet += 2;
+		}
+	}
+	closes(0);
+	assert_true(packets(REC_SUMMARISED_FLOW) > 1000);
+	assert_true(packets(REC_SUMMARISED_PREFIX) > 100000);
+	quiet_ones_are_stored(3 * QUIET + quiet);
 	close_capture();
+}
+
+/* So many conversations, to one victim, whose packets come in bursts; between them they are light again, but what they were is not forgotten. */
+static void bursts(uint32_t ring, unsigned sources, unsigned times, unsigned burst)
+{
+	const struct timespec windows = {.tv_nsec = 600000000};
+	uint64_t quiet = 0;
+
+	open_capture(ring, REC_FLOODS_COUNTED);
+	become_known();
+	for (unsigned n = 0; n < times; n++) {
+		for (unsigned i = 0; i < burst; i++) {
+			struct frame f = udp4(0x0a010000 + i % sources, 0x0a000002, 1000);
+
+			put(&f, 1);
+			if (i % 2000 == 0) {
+				put(&known[quiet / 2 % QUIET], 1);
+				put(&other[quiet / 2 % QUIET], 1);
+				quiet += 2;
+			}
+		}
+		nanosleep(&windows, NULL);
+	}
+	closes(0);
+	quiet_ones_are_stored(3 * QUIET + quiet);
+	close_capture();
+}
+
+static void pauses(void **unused)
+{
+	(void)unused;
+	bursts(SMALL << 4, 4096, 4, 200000);
+}
+
+/* As if random, but the same each time: conversations which their first burst has made known. */
+static void once_a_burst(void **unused)
+{
+	(void)unused;
+	bursts(SMALL << 2, 200000, 4, 200000);
 }
 
 /* Full to the last byte: everything is counted, whatever it is. */
@@ -325,8 +379,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(switched_off), cmocka_unit_test(one_source),	 cmocka_unit_test(many_sources),
-		cmocka_unit_test(random_sources), cmocka_unit_test(nobody_drains), cmocka_unit_test(epochs),
-		cmocka_unit_test(all_counted),
+		cmocka_unit_test(random_sources), cmocka_unit_test(pauses),	 cmocka_unit_test(once_a_burst),
+		cmocka_unit_test(nobody_drains),  cmocka_unit_test(epochs),	 cmocka_unit_test(all_counted),
 	};
 	int r = lab_begin(&lab);
 

@@ -137,22 +137,50 @@ static void known_are_kept(void **unused)
 
 	(void)unused;
 	for (uint32_t tag = 1; tag <= 4; tag++) {
-		place = rec_known(set, tag, 10, 0, &flow);
+		place = rec_known(set, tag, 10, 0, ~0u, &flow);
 		assert_non_null(place);
 		*place = rec_entry(tag, 10, 1);
 		last = place;
 	}
 	for (uint32_t tag = 1; tag <= 3; tag++) { /* in a later window: known */
-		assert_null(rec_known(set, tag, 12, 0, &flow));
+		assert_null(rec_known(set, tag, 12, 0, ~0u, &flow));
 		assert_true(flow & REC_EARLIER);
 	}
-	place = rec_known(set, 99, 12, 0, &flow);
+	place = rec_known(set, 99, 12, 0, ~0u, &flow);
 	assert_ptr_equal(place, last); /* the one that was not seen again */
 	*place = rec_entry(99, 12, 1);
-	assert_null(rec_known(set, 99, 13, 0, &flow));
-	assert_null(rec_known(set, 100, 14, 0, &flow)); /* all four go on */
+	assert_null(rec_known(set, 99, 13, 0, ~0u, &flow));
+	assert_null(rec_known(set, 100, 14, 0, ~0u, &flow)); /* all four go on */
 	assert_int_equal(flow, 0);
-	assert_non_null(rec_known(set, 100, 12 + REC_MINUTE + 2, 0, &flow));
+	assert_non_null(rec_known(set, 100, 12 + REC_MINUTE + 2, 0, ~0u, &flow));
+}
+
+/* Known before the ring is watched: a senior. Heavy while it is: none any more, until it is not watched again. */
+static void seniors(void **unused)
+{
+	__u64 set[4] = {0};
+	uint32_t flow;
+
+	(void)unused;
+	*rec_known(set, 1, 10, 0, ~0u, &flow) = rec_entry(1, 10, 1);
+	*rec_known(set, 2, 10, 1, ~0u, &flow) = rec_entry(2, 10, 1);
+	assert_null(rec_known(set, 1, 11, 0, ~0u, &flow));
+	assert_int_equal(flow, 1 | REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 2, 11, 1, ~0u, &flow));
+	assert_int_equal(flow, 1 | REC_EARLIER);
+	assert_null(rec_known(set, 1, 11, 7, 8, &flow));
+	assert_int_equal(flow, 8 | REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 1, 11, 1, 8, &flow));
+	assert_int_equal(flow, 9 | REC_EARLIER);
+	assert_null(rec_known(set, 1, 20, 1, 8, &flow));
+	assert_int_equal(flow, 1 | REC_EARLIER);
+	assert_null(rec_known(set, 1, 20, 0, 8, &flow)); /* the same window: nothing is written */
+	assert_null(rec_known(set, 1, 21, 0, 8, &flow));
+	assert_int_equal(flow, 1 | REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 1, 20, 1, 8, &flow)); /* another CPU's clock: not a day ago */
+	assert_int_equal(flow, 2 | REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 1, 20 + REC_MINUTE + 1, 1, 8, &flow));
+	assert_int_equal(flow, 1);
 }
 
 static void limits_fall(void **unused)
@@ -163,17 +191,20 @@ static void limits_fall(void **unused)
 		uint32_t limit = rec_flood_limit(fill);
 
 		assert_int_equal(limit, 8192u >> 2 * (fill - REC_FILL_COUNT));
-		assert_int_equal(rec_flood_why(fill, limit, limit, limit), 0);
-		assert_int_equal(rec_flood_why(fill, limit + 1, 0, 0), REC_WHY_FLOW);
-		assert_int_equal(rec_flood_why(fill, limit + 1 > REC_COUNT_MOST ? REC_COUNT_MOST : (limit + 1) | REC_EARLIER, 0, 0),
-				 REC_WHY_FLOW);
+		uint32_t flow = fill < 13 ? limit : limit / 4;
+
+		assert_int_equal(rec_flood_why(fill, flow, limit, limit), 0);
+		assert_int_equal(rec_flood_why(fill, flow + 1, 0, 0), REC_WHY_FLOW);
+		assert_int_equal(rec_flood_why(fill, (flow + 1) | REC_EARLIER | REC_SENIOR, 0, 0), REC_WHY_FLOW);
 		assert_int_equal(rec_flood_why(fill, 1, 0, limit + 1), REC_WHY_DEST);
 		assert_int_equal(rec_flood_why(fill, 1, limit + 1, 0), REC_WHY_SOURCE);
-		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER, limit + 1, limit + 1), 0);
+		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER, limit + 1, limit + 1), fill < REC_FILL_SENIOR ? 0 : REC_WHY_DEST);
+		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER | REC_SENIOR, limit + 1, limit + 1), 0);
 	}
 	assert_int_equal(rec_flood_why(REC_FILL_NEW, 0, 0, 0), REC_WHY_NEW);
 	assert_int_equal(rec_flood_why(REC_FILL_NEW, 1 | REC_EARLIER, 0, 0), 0);
-	assert_int_equal(rec_flood_why(REC_FILL_FULL, 1 | REC_EARLIER, 0, 0), REC_WHY_FULL);
+	assert_int_equal(rec_flood_why(REC_FILL_LAST, 1 | REC_EARLIER | REC_SENIOR, 0, 9), REC_WHY_DEST);
+	assert_int_equal(rec_flood_why(REC_FILL_FULL, 1 | REC_EARLIER | REC_SENIOR, 0, 0), REC_WHY_FULL);
 }
 
 static const char *text_at(const bson_t *document, const char *name)
@@ -245,7 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_are_exact), cmocka_unit_test(an_epoch_before_is_empty), cmocka_unit_test(heavy_stays),
-		cmocka_unit_test(known_are_kept), cmocka_unit_test(limits_fall),	      cmocka_unit_test(documents),
+		cmocka_unit_test(known_are_kept), cmocka_unit_test(seniors), cmocka_unit_test(limits_fall),	      cmocka_unit_test(documents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
