@@ -10,7 +10,8 @@
  *   known     conversations stored in the last minute. One that is in it since before, and is not heavy itself,
  *             is stored even when one of its ends is: so those that a flood's victim already had go on in detail. From seven
  *             eighths on that goes for seniors only: known before the ring was half full, and not heavy since. What a flood
- *             made known while it came in, and what paused for as long as it takes to be light again, is none
+ *             made known while it came in, and what paused for as long as it takes to be light again, is none. Where it ends:
+ *             when a flood's own seniors are more than a quarter of the packets that a ring has room for
  *   heavy     packets of a source, of a destination, decaying. A new key takes the place of the lightest, which
  *             weighs down by one for each that knocks (Misra and Gries, "Finding repeated elements", 1982): many
  *             addresses that come once cannot drive out one that comes always
@@ -40,8 +41,8 @@
 #define REC_COUNT_MOST 0x3fffu
 #define REC_HEAVY_MOST 0x7fffu
 #define REC_EARLIER 0x8000u /* it was seen in an earlier window already */
-#define REC_SENIOR 0x4000u  /* and that while the ring was not watched; it has not been loud since */
-#define REC_LOUD 8u         /* packets in a window that a senior may have in any case */
+#define REC_SENIOR 0x4000u  /* and that while the ring was not watched, and behind a quiet window; it has not been loud since */
+#define REC_LOUD 2u         /* packets in a window that a senior may have in any case */
 #define REC_MINUTE 448u     /* windows */
 #define REC_AHEAD 8u        /* windows that another CPU's clock may be ahead of ours */
 
@@ -95,13 +96,14 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u
 
 		if (REC_ENTRY_TAG(e) == tag && (__u16)e) {
 			__u32 n = (__u32)e & REC_COUNT_MOST, rank = (__u32)e & (REC_EARLIER | REC_SENIOR);
+			const int loud = n > REC_LOUD;
 
 			age = rec_known_age(e, window);
 			n = age < 15 ? n >> age : 0;
 			if (age > REC_MINUTE)
 				rank = 0;
 			else if (age)
-				rank |= each ? REC_EARLIER : REC_EARLIER | REC_SENIOR;
+				rank |= each || loud ? REC_EARLIER : REC_EARLIER | REC_SENIOR;
 			n = rec_count_more(n, each ? each : 1, REC_COUNT_MOST);
 			if (each && n > most)
 				rank &= REC_EARLIER;
@@ -162,15 +164,15 @@ REC_INLINE __u32 rec_heavy(__u64 *set, __u32 tag, __u32 window, __u32 weight)
 /* ---- when is a key heavy? --------------------------------------------------------------------------------------- */
 
 /*
- * How full the ring is: sixteenths up to 15, the last sixteenth in four steps of its own, REC_FILL_FULL. What decides nothing but
+ * How full the ring is: sixteenths up to 15, the last sixteenth in eight steps of its own, REC_FILL_FULL. What decides nothing but
  * how often a flow comes has to find its rate in that last one.
  */
 #define REC_FILL_WATCH 8u
 #define REC_FILL_COUNT 10u
 #define REC_FILL_SENIOR 14u /* from here on known conversations go the way of others, but for seniors */
 #define REC_FILL_NEW 15u    /* from here on no new conversation is stored */
-#define REC_FILL_LAST 18u   /* here seniors go the way of others, too */
-#define REC_FILL_FULL 19u
+#define REC_FILL_LAST 22u   /* here seniors go the way of others, too */
+#define REC_FILL_FULL 23u
 
 REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
 {
@@ -178,7 +180,7 @@ REC_INLINE __u32 rec_flood_fill(__u64 used, __u32 ring_size)
 
 	if (used >= ring_size)
 		return REC_FILL_FULL;
-	return used < last ? (__u32)used / (ring_size / 16) : REC_FILL_NEW + ((__u32)used - last) / (ring_size / 64);
+	return used < last ? (__u32)used / (ring_size / 16) : REC_FILL_NEW + ((__u32)used - last) / (ring_size / 128);
 }
 
 /* Packets in a window that an address may have and is not heavy: 8,192 (60,000 a second), then a quarter of it each time, down to 8. */
@@ -188,12 +190,14 @@ REC_INLINE __u32 rec_flood_limit(__u32 fill)
 }
 
 /*
- * The same of a conversation: a quarter of it from thirteen sixteenths on, down to 4, and 2 at last. So thousands that are known are
- * heavy while there is room for what they send before they are.
+ * The same of a conversation: 8 at thirteen sixteenths, then 4, 2, 1, so that thousands that are known are heavy while there is
+ * room for what they send before they are.
  */
 REC_INLINE __u32 rec_flow_limit(__u32 fill)
 {
-	return fill <= 12 ? rec_flood_limit(fill) : fill < REC_FILL_NEW ? rec_flood_limit(fill) / 4 : fill <= REC_FILL_NEW + 1 ? 4 : 2;
+	if (fill < 13)
+		return rec_flood_limit(fill);
+	return fill <= REC_FILL_NEW ? 8u >> (fill - 13) : 1;
 }
 
 /* rec_known's `most`. */

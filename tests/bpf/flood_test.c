@@ -200,13 +200,13 @@ static void become_known(void)
 	}
 }
 
-/* All `quiet` packets of theirs are in the rings. */
+/* All `quiet` packets of theirs are in the rings, not drained. */
 static void quiet_ones_are_stored(uint64_t quiet)
 {
 	uint64_t bytes = quiet * known[0].len, found = 0;
 
 	for (unsigned cpu = 0; cpu < l.cpus; cpu++)
-		for (uint64_t at = 0, head = lab_head(l.ring[REC_RX][cpu]); at < head;) {
+		for (uint64_t at = *lab_tail(&l, REC_RX, cpu), head = lab_head(l.ring[REC_RX][cpu]); at < head;) {
 			const struct rec_head *h = lab_record(&l, l.ring[REC_RX][cpu], at);
 			uint32_t source = get_be32((const uint8_t *)(h + 1) + 26);
 
@@ -282,6 +282,38 @@ static void once_a_burst(void **unused)
 {
 	(void)unused;
 	bursts(SMALL << 2, 200000, 4, 200000);
+}
+
+/* Nearly a quarter of what the ring has room for, each as well known as the quiet ones; they come at random. */
+static void many_known(void **unused)
+{
+	const struct timespec windows = {.tv_nsec = 300000000};
+	const unsigned sources = 6000;
+	uint64_t quiet = 0;
+
+	(void)unused;
+	open_capture(SMALL << 1, REC_FLOODS_COUNTED);
+	become_known();
+	for (unsigned i = 0; i < 4 * sources; i++) {
+		struct frame f = udp4(0x0a010000 + i % sources, 0x0a000002, 1000);
+
+		put(&f, 1);
+		if (i % 2000 == 0) {
+			nanosleep(&windows, NULL);
+			lab_drain(&l);
+		}
+	}
+	lab_drain(&l);
+	for (unsigned i = 0; i < 600000; i++) {
+		struct frame f = udp4(0x0a010000 + dice() % sources, 0x0a000002, 1000);
+
+		put(&f, 1);
+		if (i % 4000 == 0)
+			put(&known[quiet++ % QUIET], 1); /* the ring is so full that no new one is stored */
+	}
+	closes(0);
+	quiet_ones_are_stored(quiet);
+	close_capture();
 }
 
 /* Full to the last byte: everything is counted, whatever it is. */
@@ -379,7 +411,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(switched_off), cmocka_unit_test(one_source),	 cmocka_unit_test(many_sources),
-		cmocka_unit_test(random_sources), cmocka_unit_test(pauses),	 cmocka_unit_test(once_a_burst),
+		cmocka_unit_test(random_sources), cmocka_unit_test(pauses),	 cmocka_unit_test(once_a_burst), cmocka_unit_test(many_known),
 		cmocka_unit_test(nobody_drains),  cmocka_unit_test(epochs),	 cmocka_unit_test(all_counted),
 	};
 	int r = lab_begin(&lab);

@@ -152,17 +152,20 @@ def quiet(db, count, flows, gone=0):
         if source == f"10.200.{flow >> 8}.{flow & 255}": # else it is a flood's random source
             have[flow][d["ipid"]] += 1
     missing = twice = strangers = 0
+    lost = collections.Counter()
     for k in range(flows):
         rounds = count // flows + (k < count % flows)
         want = collections.Counter(i & 0xffff for i in range(rounds))
         missing += sum((want - have[k]).values())
+        lost.update((ipid, "victim" if k < flows // 2 else "others") for ipid in want - have[k])
         for ipid, times in (have[k] - want).items():
             if ipid in want:
                 twice += times
             else:
                 strangers += times
     strangers += sum(sum(c.values()) for k, c in have.items() if not 0 <= k < flows)
-    print(f"quiet {count} missing {missing} twice {twice} strangers {strangers}")
+    print(f"quiet {count} missing {missing} twice {twice} strangers {strangers}",
+          *(f"round {ipid} with {whom}: {n}" for (ipid, whom), n in sorted(lost.items())[:8]))
     return missing <= gone and twice == strangers == 0
 
 
