@@ -13,6 +13,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -513,12 +514,23 @@ static void drainer_free(struct drainer *d)
 		close(d->step_fd);
 }
 
+/*
+ * glibc keeps what was freed: an arena for each thread, and what is large in it, too, once something as large was freed. A batch of
+ * a flood takes 40 MB in pieces of one; whoever used them last, they go back to the system.
+ */
+static void keep_no_memory(void)
+{
+	mallopt(M_ARENA_MAX, 4);
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+}
+
 int drainer_main(int link)
 {
 	struct drainer *d = calloc(1, sizeof(*d));
 	int status;
 
 	log_set_role("drainer");
+	keep_no_memory();
 	signal(SIGPIPE, SIG_IGN);
 	/* The keeper speaks to us over the link; a terminal's ^C, and a service manager's SIGTERM, go to both. */
 	signal(SIGINT, SIG_IGN);

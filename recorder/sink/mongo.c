@@ -405,6 +405,7 @@ static void mongo_close(struct sink *sink)
 	struct mongo *m = mongo_of(sink);
 
 	spare_free(m);
+	turns_end(&m->makers);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
@@ -437,6 +438,7 @@ struct sink *mongo_sink_new(const struct mongo_sink_options *options)
 	m->hasty = options->hasty;
 	m->born = clock_boot_ns();
 	pthread_mutex_init(&m->lock, NULL);
+	turns_begin(&m->makers, MAKERS);
 	return &m->sink;
 }
 

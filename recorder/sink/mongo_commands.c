@@ -38,23 +38,33 @@ static void buffer_give(struct mongo *m, struct command_buffer *buffer)
 
 struct bucket_maker *maker_take(struct mongo *m)
 {
+	struct bucket_maker *maker;
+
+	turns_take(&m->makers);
 	for (unsigned i = 0; i < MAKERS; i++) {
-		struct bucket_maker *maker = atomic_exchange(&m->maker[i], NULL);
+		maker = atomic_exchange(&m->maker[i], NULL);
 		if (maker)
 			return maker;
 	}
-	return bucket_maker_new();
+	maker = bucket_maker_new();
+	if (!maker)
+		turns_give(&m->makers);
+	return maker;
 }
 
 void maker_give(struct mongo *m, struct bucket_maker *maker)
 {
-	for (unsigned i = 0; maker && i < MAKERS; i++) {
+	if (!maker)
+		return;
+	for (unsigned i = 0; i < MAKERS; i++) {
 		struct bucket_maker *none = NULL;
-		if (atomic_compare_exchange_strong(&m->maker[i], &none, maker))
-			return;
+		if (atomic_compare_exchange_strong(&m->maker[i], &none, maker)) {
+			maker = NULL;
+			break;
+		}
 	}
-	if (maker)
-		bucket_maker_free(maker);
+	bucket_maker_free(maker);
+	turns_give(&m->makers);
 }
 
 void spare_free(struct mongo *m)

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "recorder/core/turns.h"
 #include "recorder/core/util.h"
 #include "recorder/encode/bucket.h"
 #include "recorder/encode/document.h"
@@ -28,7 +29,7 @@
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
 #define SPARE 32			  /* buffers kept for the next commands */
-#define MAKERS 8			  /* kept for the next batches of buckets; a few megabytes each */
+#define MAKERS 8			  /* at most, and kept for the next batches of buckets; up to 64 MB each */
 #define CHECK_ONE_IN 256u		  /* buckets, by their ids, that are decoded again whatever the options say */
 
 /* A command without an answer, from the moment that it was given up until nothing can come of it any more. */
@@ -57,6 +58,7 @@ struct mongo {
 
 	struct command_buffer *_Atomic spare[SPARE];
 	struct bucket_maker *_Atomic maker[MAKERS];
+	struct turns makers;
 	_Atomic uint32_t storage; /* STORAGE_ bits and the version; 0: documents */
 	bool check_all, hasty;
 	mongo_sink_spoil *spoil; /* tests */

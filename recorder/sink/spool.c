@@ -384,6 +384,7 @@ static void spool_close(struct sink *sink)
 
 	spool_round_free(s);
 	spool_scratch_free(s);
+	turns_end(&s->packers);
 	s->inner->close(s->inner);
 	spool_store_close(s->store);
 	pthread_mutex_destroy(&s->lock);
@@ -409,6 +410,7 @@ struct sink *spool_sink_new(const struct spool_sink_options *options)
 	s->dir = options->dir;
 	s->patience_ms = options->patience_ms ? options->patience_ms : SPOOL_PATIENCE_MS;
 	pthread_mutex_init(&s->lock, NULL);
+	turns_begin(&s->packers, SPOOL_SCRATCH);
 	spool_store_counts(s->store, &counts);
 	s->kept = counts.batches || counts.documents;
 	read_note(s);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "recorder/core/turns.h"
 #include "recorder/core/util.h"
 #include "recorder/sink/spool.h"
 #include "recorder/sink/spool_batch.h"
@@ -13,7 +14,7 @@
 struct spool_round;
 struct spool_scratch;
 
-#define SPOOL_SCRATCH 4 /* kept for the next ones */
+#define SPOOL_SCRATCH 4 /* at most, and kept for the next ones; up to 50 MB each */
 
 struct spool_decision {
 	uint32_t day;
@@ -43,6 +44,7 @@ struct spool {
 	_Atomic bool full;
 	_Atomic uint64_t spooled_batches, spooled_packets, replayed_batches, replayed_packets, unreadable;
 	struct spool_scratch *_Atomic scratch[SPOOL_SCRATCH];
+	struct turns packers;
 	struct spool_round *round; /* the replaying worker's, like the decisions */
 	struct spool_decision decided[SPOOL_DECISIONS];
 	unsigned ndecided;

@@ -30,16 +30,10 @@ static void scratch_free(struct spool_scratch *scratch)
 	free(scratch);
 }
 
-static struct spool_scratch *scratch_take(struct spool *s)
+static struct spool_scratch *scratch_new(void)
 {
-	struct spool_scratch *scratch;
+	struct spool_scratch *scratch = calloc(1, sizeof(*scratch));
 
-	for (unsigned i = 0; i < SPOOL_SCRATCH; i++) {
-		scratch = atomic_exchange(&s->scratch[i], NULL);
-		if (scratch)
-			return scratch;
-	}
-	scratch = calloc(1, sizeof(*scratch));
 	if (!scratch)
 		return NULL;
 	scratch->zstd = ZSTD_createCCtx();
@@ -49,15 +43,36 @@ static struct spool_scratch *scratch_take(struct spool *s)
 	return NULL;
 }
 
+static struct spool_scratch *scratch_take(struct spool *s)
+{
+	struct spool_scratch *scratch;
+
+	turns_take(&s->packers);
+	for (unsigned i = 0; i < SPOOL_SCRATCH; i++) {
+		scratch = atomic_exchange(&s->scratch[i], NULL);
+		if (scratch)
+			return scratch;
+	}
+	scratch = scratch_new();
+	if (!scratch)
+		turns_give(&s->packers);
+	return scratch;
+}
+
 static void scratch_give(struct spool *s, struct spool_scratch *scratch)
 {
-	for (unsigned i = 0; scratch && i < SPOOL_SCRATCH; i++) {
+	if (!scratch)
+		return;
+	for (unsigned i = 0; i < SPOOL_SCRATCH; i++) {
 		struct spool_scratch *none = NULL;
 
-		if (atomic_compare_exchange_strong(&s->scratch[i], &none, scratch))
-			return;
+		if (atomic_compare_exchange_strong(&s->scratch[i], &none, scratch)) {
+			scratch = NULL;
+			break;
+		}
 	}
 	scratch_free(scratch);
+	turns_give(&s->packers);
 }
 
 void spool_scratch_free(struct spool *s)

@@ -39,6 +39,7 @@ summarised() { echo $(($(term summarised.flow "$1") + $(term summarised.prefix "
 status() { lab_in a "$lab_program" status --instance "$1" --json | jq ".captures[0].$2"; }
 drained() { [[ $(status "$1" ring.used) -eq 0 ]]; }
 written() { [[ $(status "$1" summaries_written) == true ]]; }
+sent_on() { [[ $(lab_in a "$lab_program" status --instance "$1" --json | jq -r '.spool.state // "empty"') == empty ]]; }
 calm() { [[ $(status "$1" level) -eq 0 ]]; }
 
 # send IFACE COUNT WORD...: adds up all, all_bytes and took (s); sets rate
@@ -58,7 +59,7 @@ empty() {
 }
 end_empty() { kill $beside; wait $beside 2>/dev/null; }
 
-# watch NAME: every 0.2 s the memory (kB) of its two processes beyond the maps that they share with the kernel, the most of it in $lab/memory
+# watch NAME: every 0.5 s the memory (kB) of its two processes beyond the maps that they share with the kernel, the most of it in $lab/memory
 watch() {
   local pid kb most=0
   while kill -0 "${lab_pid[$1]}" 2>/dev/null; do
@@ -67,7 +68,7 @@ watch() {
       kb=$((kb + $(awk '/^[0-9a-f]+-/ { map = /bpf-map/ } /^Rss:/ && !map { n += $2 } END { print n + 0 }' "/proc/$pid/smaps" 2>/dev/null || echo 0)))
     done
     [[ $kb -le $most ]] || { most=$kb; echo $most >"$lab/memory"; }
-    sleep 0.2
+    sleep 0.5
   done
 }
 
@@ -127,6 +128,7 @@ kind() {
   lab_wait 30 calm "$name" || not_ok "$name: not level 0 within 30 s" >&2
   after=$(((${EPOCHREALTIME/./} - ended) / 100000))
   lab_wait 120 drained "$name" || not_ok "$name: the rings are not empty after two minutes" >&2
+  lab_wait 600 sent_on "$name" || not_ok "$name: the spool is not empty after ten minutes" >&2
   lab_wait 60 written "$name" || not_ok "$name: its summaries are not written after a minute" >&2
   lab_end_record "$name" INT 120
   equal "$name: packets" $(($(term stored packets) + $(summarised packets) + $(term lost.ring_full packets))) $all >&2
