@@ -11,7 +11,7 @@
  *
  * usage: encode_bucket [--smoke | --once TRACE PACKETS | --whole TRACE PACKETS]
  *        --smoke: one round over few packets; --once: one batch, twice and only to buckets, to count instructions of
- *        the second time, then a sum of the bytes: valgrind --tool=callgrind --toggle-collect=counted; --whole: nothing
+ *        the second time, then a sum of both versions' bytes: valgrind --tool=callgrind --toggle-collect=counted; --whole: nothing
  * but the whole, in batches of so many packets: to compare two builds, run by turns
  */
 #include <bson/bson.h>
@@ -328,17 +328,19 @@ static __attribute__((noinline)) uint64_t counted(struct batch *b)
 	return bytes;
 }
 
-/* A number of all bytes of all commands, to see that two builds make the same. */
+/* A number of all bytes of all commands of both versions, to see that two builds make the same. */
 static uint64_t part_sum(struct batch *b)
 {
 	uint64_t sum = 0xcbf29ce484222325;
 
-	plan(b);
-	for (uint32_t next = 0; next < maker->buckets;) {
-		if (bucket_command(maker, &command, collection, next, COMMAND_BYTES, 10000, &next) < 1)
-			abort();
-		for (size_t i = 0; i < command.len; i++)
-			sum = (sum ^ command.data[i]) * 0x100000001b3;
+	for (form.version = 2; form.version <= 3; form.version++) {
+		plan(b);
+		for (uint32_t next = 0; next < maker->buckets;) {
+			if (bucket_command(maker, &command, collection, next, COMMAND_BYTES, 10000, &next) < 1)
+				abort();
+			for (size_t i = 0; i < command.len; i++)
+				sum = (sum ^ command.data[i]) * 0x100000001b3;
+		}
 	}
 	printf("sum %016lx\n", sum);
 	return 0;
@@ -351,6 +353,7 @@ static void run_once(const struct trace *t, uint32_t n)
 	measure(t->records, n, n, part_buckets, 1); /* the maker has its memory now, and has seen so many keys */
 	measure(t->records, n, n, counted, 1);
 	measure(t->records, n, n, part_sum, 1);
+	form.version = 3;
 }
 
 static void run_whole(const char *trace, const struct trace *t, uint32_t size)
