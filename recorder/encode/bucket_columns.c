@@ -11,7 +11,7 @@
 
 #include "recorder/core/util.h"
 
-enum { FIELD_NAME_MAX = 16 };
+enum { FIELD_NAME_MAX = 16, TEXT_WORD_MAX = 3 /* DIR, SIDE */ };
 #define F(id, name, bson, where, tshark, text) _Static_assert(sizeof(#name) <= FIELD_NAME_MAX, "see gather_bound");
 #include "recorder/packet/fields.def"
 #undef F
@@ -67,8 +67,8 @@ size_t gather_bound(const struct bucket_maker *m)
 			events = 2 * g->rare_count[f] + 1;
 			bytes = rare_bytes(m, f);
 		} else {
-			events = g->count[f];
-			bytes = g->bytes[f];
+			events = gather_texts(g, f);
+			bytes = (uint32_t)g->texts_len + TEXT_WORD_MAX * events; /* what is not in `letters` is a word */
 		}
 		sum += COLUMN_TEXTS_BOUND(g->n, events, bytes);
 	}
@@ -290,10 +290,11 @@ static uint32_t list_mixed(const struct bucket_maker *m, unsigned field)
 {
 	const struct gather_rare *list = m->rare_sorted + m->gather->rare_first[field];
 	struct gather *g = m->gather;
+	const uint32_t count = gather_numbers(g, field);
 	uint32_t event = 0, rare = 0;
 
 	for (uint32_t at = 0; at < g->n; at++) {
-		while (event + 1 < g->count[field] && g->number[field][event + 1].at <= at)
+		while (event + 1 < count && g->number[field][event + 1].at <= at)
 			event++;
 		g->rare_number[at] = g->number[field][event];
 		if (rare < g->rare_count[field] && list[rare].at == at)
@@ -311,7 +312,7 @@ static uint8_t *put_texts(struct bucket_maker *m, unsigned field, uint8_t *w, st
 	struct gather *g = m->gather;
 	const bool rare = in_rare(g, field);
 	const struct column_text *list = rare ? g->rare_text : g->text[field];
-	uint32_t count = rare ? list_rare(m, field, true) : g->count[field], at[2];
+	uint32_t count = rare ? list_rare(m, field, true) : gather_texts(g, field), at[2];
 
 	w = column_texts(w, (enum column_type)fields[field].type, list, count, g->n, at);
 	range->text[0] = list[at[0]];
@@ -327,7 +328,7 @@ static uint8_t *put_events(struct bucket_maker *m, unsigned field, uint8_t *w, s
 
 	if (!in_rare(g, field)) {
 		list = g->number[field];
-		count = g->count[field];
+		count = gather_numbers(g, field);
 	} else {
 		count = in_rows(g, field) ? list_mixed(m, field) : list_rare(m, field, false);
 	}

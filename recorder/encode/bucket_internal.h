@@ -3,7 +3,8 @@
  * bucket_internal.h - what a bucket is between its steps. Internal to encode/bucket*.c.
  *
  *   bucket_plan      the batch's rows in flow order, and where they are cut                      bucket.c
- *   gather_bucket    one bucket's rows to arrays (dense), lists of changes (slow, key), rare     bucket_gather.c
+ *   gather_bucket    one bucket's rows to arrays (dense), rare fields                            bucket_gather.c
+ *   gather_slow..    and lists of changes (slow, key)                                            bucket_change.c
  *   gather_columns   those to columns, with the smallest and largest value of each               bucket_columns.c
  *   put_*            _id, control and meta around them                                           bucket_meta.c
  *   bucket_command   many of them into a command's memory                                        bucket_command.c
@@ -22,6 +23,7 @@
  * in 64 different sets of the first cache (16 * 1516 is -5 lines, modulo 4096 bytes): only their beginnings are in use.
  */
 #define GATHER_ROOM 1516u
+#define GATHER_WORDS ((GATHER_ROOM + 63) / 64)
 _Static_assert(GATHER_ROOM >= BUCKET_MOST + 8 && GATHER_ROOM <= COLUMN_MOST,
 	       "padded to 8 values, and a column at most");
 
@@ -42,6 +44,11 @@ struct gather_rare {
 	uint32_t number; /* in flow.rare */
 };
 
+union gather_end {
+	struct column_event *number;
+	struct column_text *text;
+};
+
 /* What the smallest and largest value of a column become in control. */
 struct gather_range {
 	uint16_t field;
@@ -51,12 +58,6 @@ struct gather_range {
 	};
 };
 
-/* Ends of a key: what its columns hold. */
-struct gather_ends {
-	const uint8_t *local, *remote, *lmac, *rmac;
-	uint16_t lport, rport;
-	bool out;
-};
 
 /* One bucket, from its rows to its columns. Kept from bucket to bucket; lists and arrays are valid up to their counts.
  */
@@ -70,16 +71,18 @@ struct gather {
 
 	int64_t ms[GATHER_ROOM];
 	int32_t ns[GATHER_ROOM], len[GATHER_ROOM];
+	uint32_t key_marks_before[4], key_marks[GATHER_ROOM]; /* as in the row; one in front of them is read */
 	uint32_t seq[GATHER_ROOM], ack[GATHER_ROOM], ltsval[GATHER_ROOM], rtsval[GATHER_ROOM];
 	uint32_t flags_win[GATHER_ROOM], ipid_csum[GATHER_ROOM]; /* two of 16 bits, the first in the lower half */
 	uint32_t column[GATHER_ROOM]; /* one of these halves, or the column that is carried */
 	/* Rows without the fields gaps_of: they are the same ones for all of these. 0: of none. */
-	uint64_t gaps_of, missing[(GATHER_ROOM + 63) / 64];
+	uint64_t gaps_of, missing[GATHER_WORDS];
 	struct gather_gap gap[GATHER_ROOM];
 	uint32_t gaps;
 	struct gather_has run[GATHER_ROOM];
+	uint64_t slow_differs[GATHER_WORDS], key_differs[GATHER_WORDS]; /* from the row before: row_slow; key, marks */
 
-	uint32_t count[64], bytes[64]; /* events of each field; of texts also their bytes */
+	union gather_end end[64]; /* of the events of each field, where the next one belongs */
 	struct column_event number[64][GATHER_ROOM];
 	struct column_text text[64][GATHER_ROOM];
 	struct gather_range range[PKT_FIELDS];
@@ -91,6 +94,16 @@ struct gather {
 	uint32_t rare_count[PKT_FIELDS], rare_first[PKT_FIELDS];
 	char letters[GATHER_ROOM * (4 * TEXT_ADDRESS_MAX + FIELD_TEXT_MAX)];
 };
+
+/* Events of a field. */
+static inline uint32_t gather_numbers(const struct gather *g, unsigned field)
+{
+	return (uint32_t)(g->end[field].number - g->number[field]);
+}
+static inline uint32_t gather_texts(const struct gather *g, unsigned field)
+{
+	return (uint32_t)(g->end[field].text - g->text[field]);
+}
 
 typedef unsigned __int128 host_number;
 
@@ -124,6 +137,14 @@ uint32_t bucket_cut(const struct bucket_maker *maker, uint32_t bucket, uint32_t 
 
 /* Rows of a bucket to arrays and lists; hosts to maker->host4 and host6 (not yet sorted). */
 void gather_bucket(struct bucket_maker *maker, uint32_t bucket);
+
+/* Its parts: of the rows that were noted, members of row_slow, and key and marks, to events. */
+void gather_slow(struct gather *g, const struct row *row, const uint32_t *position);
+void gather_keys(struct bucket_maker *maker, uint32_t bucket, const uint32_t *position);
+/* Of any address: the text of an IPv4 one in `letters`, where it is; a host. */
+uint32_t gather_text_cell(struct gather *g, const uint8_t address[4]);
+void gather_host4(struct bucket_maker *m, const uint8_t address[4], uint32_t cell);
+void gather_host6(struct bucket_maker *m, const uint8_t address[16]);
 
 /* Bytes that gather_columns may touch. */
 size_t gather_bound(const struct bucket_maker *maker);

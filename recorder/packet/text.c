@@ -36,12 +36,13 @@ unsigned text_ipv4(char *at, const uint8_t a[4])
 static inline char *put_group(char *at, unsigned group)
 {
 	const unsigned skip = 3u - (group > 0xf) - (group > 0xff) - (group > 0xfff);
-	char four[7]; /* only the first four are read as characters of the group */
+	uint16_t high, low;
+	uint32_t four;
 
-	memcpy(four, hex + 2 * (group >> 8), 2);
-	memcpy(four + 2, hex + 2 * (group & 0xff), 2);
-	memset(four + 4, 0, 3);
-	memcpy(at, four + skip, 4);
+	memcpy(&high, hex + 2 * (group >> 8), 2);
+	memcpy(&low, hex + 2 * (group & 0xff), 2);
+	four = (high | (uint32_t)low << 16) >> 8 * skip; /* the first character is the lowest byte */
+	memcpy(at, &four, 4);
 	at[4 - skip] = ':';
 	return at + 5 - skip;
 }
