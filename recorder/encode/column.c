@@ -49,7 +49,7 @@ __attribute__((constructor)) static void choose(void)
 static uint32_t leading(struct column_writer *c, const uint64_t *missing)
 {
 	struct column_state s = {.fill = 1, .last = COLUMN_LAST_ZERO};
-	struct column_place end;
+	struct column_place marks[COLUMN_MARKS];
 	uint32_t word = 0, first;
 
 	if (!missing || !(missing[0] & 1))
@@ -57,7 +57,7 @@ static uint32_t leading(struct column_writer *c, const uint64_t *missing)
 	while (missing[word] == ~0ull)
 		word++;
 	first = 64 * word + (uint32_t)__builtin_ctzll(~missing[word]);
-	column_places(c, &s, &end, 0, first);
+	column_places(c, &s, marks, 0, first);
 	return first;
 }
 

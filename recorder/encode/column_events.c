@@ -6,11 +6,11 @@ uint8_t *column_events(uint8_t *w, enum column_type type, const struct column_ev
 		       int64_t range[2])
 {
 	struct column_writer c = {.w = w, .kind = COLUMN_BLOCKS};
-	struct column_place places[COLUMN_MOST + 1];
+	struct column_place places[COLUMN_MOST + COLUMN_MARKS];
 	struct column_state s = {.fill = 1, .last = COLUMN_LAST_ZERO};
 	uint32_t first = 0, used = 0;
 	int64_t last, least, most;
-	bool missing = false;
+	uint32_t missing = 0;
 
 	while (events[first].missing)
 		first++;
@@ -19,23 +19,18 @@ uint8_t *column_events(uint8_t *w, enum column_type type, const struct column_ev
 	last = least = most = events[first].value;
 	column_literal_number(&c, type, last);
 	s = (struct column_state){.at = events[first].at + 1};
+	/* An event that says what the one before says is written over by the next one. */
 	for (uint32_t i = first + 1; i < count; i++) {
 		const struct column_event *e = &events[i];
-		uint64_t u = 0;
+		const uint64_t there = (uint64_t)e->missing - 1; /* all ones, or 0 */
+		const uint64_t difference = ((uint64_t)e->value - (uint64_t)last) & there, u = column_zigzag(difference);
 
-		if (e->missing) {
-			if (missing)
-				continue;
-		} else {
-			u = column_zigzag((uint64_t)e->value - (uint64_t)last);
-			if (!u && !missing)
-				continue;
-			last = e->value;
-			least = last < least ? last : least;
-			most = last > most ? last : most;
-		}
+		last = (int64_t)((uint64_t)last + difference);
+		least = last < least ? last : least;
+		most = last > most ? last : most;
+		places[used] = column_place(e->at, column_slots_of[column_bits(u)], e->missing, u);
+		used += (u | (missing ^ e->missing)) != 0;
 		missing = e->missing;
-		places[used++] = (struct column_place){e->at, column_slots_of[column_bits(u)], missing, u};
 	}
 	if (used)
 		column_places(&c, &s, places, used, n);

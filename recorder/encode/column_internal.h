@@ -78,15 +78,29 @@ void column_literal_number(struct column_writer *c, enum column_type type, int64
 void column_runs(struct column_writer *c, uint32_t k);
 
 /*
- * From place `at` on the column says: number u, then zeros; or missing. column_places wants one place more behind the
- * last one, for its own mark.
+ * From place `at` on the column says: number u, then zeros; or missing. column_places wants COLUMN_MARKS places more
+ * behind the last one, for its own.
  */
+#define COLUMN_MARKS 2u
 struct column_place {
 	uint32_t at;
 	uint8_t slots;	 /* column_slots_of the bits of u */
 	uint8_t missing; /* u is 0 */
 	uint64_t u;
 };
+
+/* In two stores. */
+static inline struct column_place column_place(uint32_t at, uint8_t slots, uint32_t missing, uint64_t u)
+{
+	struct column_place place = {.u = u};
+	uint64_t head = at | (uint64_t)slots << 32 | (uint64_t)missing << 40;
+
+	memcpy(&place, &head, 8);
+	return place;
+}
+_Static_assert(offsetof(struct column_place, slots) == 4 && offsetof(struct column_place, missing) == 5 &&
+		       offsetof(struct column_place, u) == 8,
+	       "as column_place puts it together");
 
 /* How far a column of places is, and what the last slot held: this decides whether a run block can follow. */
 enum column_last { COLUMN_LAST_ZERO, COLUMN_LAST_MISSING, COLUMN_LAST_OTHER };

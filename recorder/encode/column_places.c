@@ -119,12 +119,6 @@ static inline void put(struct blocks *b, uint64_t block)
 	b->w = put64(b->w, block);
 }
 
-/* All ones in slots [from, to) of a block. */
-static inline uint64_t ones(struct column_form form, uint32_t from, uint32_t to)
-{
-	return ((1ull << (to - from) * form.bits) - 1) << (form.shift + from * form.bits);
-}
-
 static inline __attribute__((always_inline)) void put_exactly(struct blocks *b, uint32_t room, bool missing)
 {
 	for (uint32_t selectors = fillers[room]; selectors; selectors >>= 4)
@@ -180,45 +174,45 @@ static inline __attribute__((always_inline)) uint32_t filler(struct blocks *b, s
 	return took;
 }
 
-/* Slots of a block from `at` on that holds place p and perhaps more of them. */
+/*
+ * Slots of a block from `at` on that holds place p and perhaps more of them: it ends in front of the first one that is
+ * too wide for it.
+ */
 static inline uint32_t slots_at(const struct column_place *p, uint32_t at)
 {
-	uint32_t slots = COLUMN_SLOTS_MOST;
+	uint32_t slots = COLUMN_SLOTS_MOST, gap;
 
-	for (; p->at - at < slots; p++) {
-		if (p->slots <= p->at - at) {
-			slots = p->at - at;
-			break;
-		}
-		if (p->slots < slots)
-			slots = p->slots;
+	for (; gap = p->at - at, gap < slots; p++) {
+		uint32_t most = p->slots > gap ? p->slots : gap;
+
+		slots = most < slots ? most : slots;
 	}
 	return column_slots_within[slots];
 }
 
-/* A block with the places from p on that fit; the first one that does not. */
+/*
+ * A block with the places from p on that fit; the first one that does not. What is missing is
+ * all ones: from a slot to the end it is -1 in that slot, as each form ends with the word's last bit, and +1 ends it.
+ */
 static const struct column_place *mixed(struct blocks *b, struct column_state *s, const struct column_place *p)
 {
-	uint32_t slots = slots_at(p, s->at), from = 0;
-	struct column_form form = column_forms[slots];
-	uint64_t block = form.selector;
+	const uint32_t slots = slots_at(p, s->at);
+	const struct column_form form = column_forms[slots];
+	uint64_t block = form.selector, fill = s->fill, missing = -(fill << form.shift), u = 0;
+	uint32_t slot, last = 0;
 
-	s->last = COLUMN_LAST_ZERO;
-	for (; p->at - s->at < slots; p++) {
-		uint32_t slot = p->at - s->at;
+	for (; slot = p->at - s->at, slot < slots; p++) {
+		const unsigned shift = form.shift + slot * form.bits;
 
-		if (s->fill)
-			block |= ones(form, from, slot);
-		block |= p->u << (form.shift + slot * form.bits);
-		s->last = p->u && slot == slots - 1 ? COLUMN_LAST_OTHER : COLUMN_LAST_ZERO;
-		s->fill = p->missing;
-		from = slot;
+		u = p->u;
+		block |= u << shift;
+		missing -= (p->missing - fill) << shift;
+		fill = p->missing;
+		last = slot;
 	}
-	if (s->fill) {
-		block |= ones(form, from, slots);
-		s->last = COLUMN_LAST_MISSING;
-	}
-	put(b, block);
+	put(b, block | missing);
+	s->last = fill ? COLUMN_LAST_MISSING : u && last == slots - 1 ? COLUMN_LAST_OTHER : COLUMN_LAST_ZERO;
+	s->fill = (uint8_t)fill;
 	s->at += slots;
 	return p;
 }
@@ -230,7 +224,8 @@ void column_places(struct column_writer *c, struct column_state *to_s, struct co
 	struct column_state s = *to_s;
 	const struct column_place *p = places;
 
-	places[count] = (struct column_place){.at = to}; /* 0 slots: no block reaches it */
+	places[count] = column_place(to, 0, 0, 0); /* 0 slots: no block reaches it */
+	places[count + 1] = column_place(UINT32_MAX, 0, 0, 0);
 	while (s.at < to) {
 		uint32_t room = p->at - s.at, slots = p->slots;
 

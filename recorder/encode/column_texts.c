@@ -123,7 +123,7 @@ struct texts {
 	enum column_type type;
 	struct short_text before; /* the last one that is there */
 	uint32_t used;
-	struct column_place places[COLUMN_MOST + 1];
+	struct column_place places[COLUMN_MOST + COLUMN_MARKS];
 };
 
 static void flush(struct texts *x, uint32_t to)
@@ -171,7 +171,7 @@ static bool difference(struct texts *x, const struct short_text *to)
 	u = u << 1 ^ -(u >> 127);
 	if (u <= COLUMN_NUMBER_MOST) {
 		x->places[x->used++] =
-			(struct column_place){at, column_slots_of[column_bits((uint64_t)u)], 0, (uint64_t)u};
+			column_place(at, column_slots_of[column_bits((uint64_t)u)], 0, (uint64_t)u);
 		return true;
 	}
 	block = extended_block(u);
@@ -206,14 +206,14 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
 
 		if (t->len == COLUMN_TEXT_MISSING) {
 			if (!missing)
-				x.places[x.used++] = (struct column_place){t->at, COLUMN_SLOTS_MOST, 1, 0};
+				x.places[x.used++] = column_place(t->at, COLUMN_SLOTS_MOST, 1, 0);
 			missing = true;
 			continue;
 		}
 		now = short_of(type, t);
 		if (equal(&now, &x.before)) {
 			if (missing)
-				x.places[x.used++] = (struct column_place){t->at, COLUMN_SLOTS_MOST, 0, 0};
+				x.places[x.used++] = column_place(t->at, COLUMN_SLOTS_MOST, 0, 0);
 		} else {
 			if (!difference(&x, &now))
 				literal(&x, &now);
