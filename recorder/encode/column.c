@@ -24,18 +24,24 @@
 
 static const struct column_kernel *kernel = &column_sse2;
 
-/* What column_avx2.c is compiled for. Not every compiler's own check knows LZCNT. */
+/* What *_avx2.c are compiled for. Not every compiler's own check knows LZCNT and MOVBE. */
 static bool has_avx2(void)
 {
 	unsigned a, b, c, d;
 
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-	       __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT);
+	       __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT) && __get_cpuid(1, &a, &b, &c, &d) &&
+	       (c & bit_MOVBE);
 }
 
 enum column_level column_use(enum column_level level)
 {
 	kernel = level == COLUMN_AVX2 && has_avx2() ? &column_avx2 : &column_sse2;
+	return column_level();
+}
+
+enum column_level column_level(void)
+{
 	return kernel == &column_avx2 ? COLUMN_AVX2 : COLUMN_SSE2;
 }
 

@@ -85,5 +85,7 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
  */
 enum column_level { COLUMN_SSE2, COLUMN_AVX2, COLUMN_BEST = COLUMN_AVX2 };
 enum column_level column_use(enum column_level level);
+/* In force; rows (flow.h) are made at it too. */
+enum column_level column_level(void);
 
 #endif

@@ -5,12 +5,23 @@
  * stamps or with those of a SYN, or UDP, or an ICMP echo; nothing behind it, no padding, every length and checksum of
  * layer 3 as it should be. Whatever is not so in every point is left to packet_decode: rows are the same either way
  * (flow_test, tests/fuzz/decode.c).
+ *
+ * Such a packet has one of some twenty shapes (flow_shapes.c). The shape says what must be where and where the fields
+ * are, so that all are read by the same instructions, and none of them asks what the packet is. Packets come in trains:
+ * where all bytes that tell the shape and the key are those of the packet before, of the same side, both are known by
+ * one comparison.
  */
 #ifndef XDP_RECORDER_ENCODE_FLOW_FAST_H
 #define XDP_RECORDER_ENCODE_FLOW_FAST_H
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#else
+#include <emmintrin.h>
+#endif
 #include <string.h>
 
+#include "recorder/encode/bytes.h"
 #include "recorder/encode/flow.h"
 #include "recorder/packet/fields.h"
 #include "recorder/packet/wire.h"
@@ -18,13 +29,55 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "members are put together in integers");
 _Static_assert(offsetof(struct rec_head, gso_size) == offsetof(struct rec_head, gso_segs) + 2, "looked at as one");
 
-/* A record that is such a packet: where its layers are. */
-struct flow_fast {
-	const uint8_t *frame, *ip, *l4;
-	uint32_t shape; /* what the key has of the layers: protocol, family, tags; never 0 */
-};
-#define FLOW_SHAPE(proto, family, tags) ((uint32_t)(proto) | (uint32_t)(family) << 8 | (uint32_t)(tags) << 16)
+#define FLOW_CAP_LEAST (WIRE_ETH_LEN + WIRE_IPV4_LEN + WIRE_UDP_LEN)
+#define FLOW_CAP_MOST (WIRE_ETH_LEN + WIRE_TAG_LEN + WIRE_IPV6_LEN + WIRE_TCP_LEN + 20)
 
+/*
+ * The same for vectors: the row's bytes [16, 64) from three pieces of 16 bytes of the frame, the begin of layer 3 and two of
+ * layer 4; then the bits that count, and those that are always so. TOS, which is half a byte off in IPv6, and the window scale are
+ * put to their places afterwards.
+ */
+enum { FLOW_PIECES = 3 };
+struct flow_shuffle {
+	uint8_t from[FLOW_PIECES][48]; /* bytes of the piece; 0x80: none */
+	uint8_t mask[48], is[48];
+	uint8_t piece_at[FLOW_PIECES];
+};
+
+/*
+ * A shape. Offsets are within the frame (`_at`), or within layer 3 (`_in`), 0 where there is nothing; masks are 0 then. Integers
+ * named `is` and `mask` are as they lie in memory, but for those of `first`, which is layer 3's first 8 bytes in network order.
+ */
+struct flow_shape {
+	uint64_t has, opts; /* of the row; the form of the options */
+	uint64_t first_is, first_mask;
+	uint64_t seq_mask, clocks_mask, id_mask;
+	uint64_t option_is, option_mask; /* 8 bytes of the options, or an echo's type */
+	uint64_t address_mask[2];	 /* of the lower and the upper 8 bytes */
+	uint32_t tail_is, tail_mask;	 /* 4 bytes further behind */
+	uint32_t flow_mask, pair_mask, ports_mask;
+	uint16_t cap;		     /* 0: there is no such shape */
+	uint16_t etype, ulen_mask, urg_mask, short_mask, vlan_mask;
+	uint8_t data_offset_is, data_offset_mask;
+	uint8_t seq_at, clocks_at, pair_at, csum_at, short_at, window_at, option_at, tail_at, data_offset_at, ulen_at;
+	uint8_t l3, l4;
+	uint8_t src_in[2], dst_in[2], ttl_in; /* of addresses the lower and the upper 8 bytes */
+	uint8_t length_shift, length_less, tos_shift, flow_shift, short_turn, window_mask;
+	uint8_t proto, family, tags, summed; /* summed: layer 4's checksum is one over a pseudo header */
+	const struct flow_shape *other;	     /* of the same sizes, with other options */
+	struct flow_shuffle shuffle;
+	uint8_t same[FLOW_CAP_MOST + 14];    /* bits that the packets of a key and this shape have in common */
+};
+#define FLOW_SHAPES_L4 12u /* by bytes of layer 4 / 4, UDP one more */
+extern struct flow_shape flow_shapes[2][2][FLOW_SHAPES_L4]; /* tags, IPv6 */
+
+static inline uint16_t fast16(const uint8_t *at)
+{
+	uint16_t v;
+
+	memcpy(&v, at, 2);
+	return v;
+}
 static inline uint32_t fast32(const uint8_t *at)
 {
 	uint32_t v;
@@ -39,15 +92,23 @@ static inline uint64_t fast64(const uint8_t *at)
 	memcpy(&v, at, 8);
 	return v;
 }
+/* Two numbers in network order, the first in the lower half. */
+static inline uint32_t fast_pair16(const uint8_t *at)
+{
+	uint32_t v = __builtin_bswap32(fast32(at));
 
-/* What a row is made of, eight bytes each; of the first only marks and len. */
-struct flow_words {
-	uint64_t seq, clocks, flags, has, opts, mss;
-};
+	return v << 16 | v >> 16;
+}
+static inline uint64_t fast_pair32(const uint8_t *at)
+{
+	uint64_t v = __builtin_bswap64(fast64(at));
+
+	return v << 32 | v >> 32;
+}
 
 /*
- * Sums of words as they lie in memory: what of them is left when folded is what it is in network order, byte-swapped.
- * Halves are added with their carry by adding the number that has them the other way round: the upper half is the sum.
+ * Sums of 16-bit words, in any order of their bytes, modulo 65535: so is a number of 64 bits, as 2^16 is 1 then. What carries out
+ * is added, being 2^64. Whether it is a multiple tells the product with the inverse: only multiples give less than so much.
  */
 static inline uint64_t fast_add(uint64_t a, uint64_t b)
 {
@@ -55,225 +116,204 @@ static inline uint64_t fast_add(uint64_t a, uint64_t b)
 
 	return __builtin_add_overflow(a, b, &sum) + sum;
 }
-static inline uint16_t fast_fold(uint64_t sum)
+static inline bool fast_is_multiple(uint64_t sum)
 {
-	uint32_t half = (uint32_t)((sum + (sum >> 32 | sum << 32)) >> 32);
+	const uint64_t ones = 0x0001000100010001;
 
-	return (uint16_t)((half + (half >> 16 | half << 16)) >> 16);
+	return sum * -ones <= ones;
 }
 
+/* 0xffff in the field adds nothing, as 0 does; 0 is the one that is written. */
 static inline bool fast_ipv4_sum_is_right(const uint8_t *ip)
 {
 	uint64_t a = fast64(ip), b = fast64(ip + 8);
 
-	/* 0xffff in the field adds nothing, as 0 does; 0 is the one that is written. */
-	return (fast_fold(fast_add(fast_add(a, b), fast32(ip + 16))) == 0xffff) & ((uint16_t)(b >> 16) != 0xffff);
+	return fast_is_multiple(fast_add(fast_add(a, b), fast32(ip + 16))) & ((uint16_t)(b >> 16) != 0xffff);
 }
 
-/* Layer 4 of `length` bytes has the bare sum of its pseudo header: packet_pseudo_sum. */
-static inline bool fast_is_unsummed(const uint8_t *addresses, unsigned bytes, unsigned proto, uint32_t length,
-				    uint16_t csum)
+/* Of the addresses, below 2^33. */
+static inline uint64_t fast_addresses_sum(const struct flow_shape *t, const uint8_t *b)
 {
-	uint64_t sum = fast_add(__builtin_bswap32(proto + length), fast64(addresses));
+	const uint8_t *ip = b + t->l3;
+	uint64_t sum = fast_add(fast64(ip + t->src_in[0]) & t->address_mask[0],
+				fast64(ip + t->dst_in[0]) & t->address_mask[0]);
 
-	if (bytes > 8)
-		sum = fast_add(fast_add(sum, fast64(addresses + 8)),
-			       fast_add(fast64(addresses + 16), fast64(addresses + 24)));
-	return fast_fold(sum) == __builtin_bswap16(csum);
+	sum = fast_add(fast_add(sum, fast64(ip + t->src_in[1]) & t->address_mask[1]),
+		       fast64(ip + t->dst_in[1]) & t->address_mask[1]);
+	return (sum & UINT32_MAX) + (sum >> 32);
 }
 
-/* The options of `n` bytes, of the forms that are known; `clocks` as written. False: another form. */
-static inline bool fast_options(const uint8_t *o, unsigned n, struct flow_words *w)
+/* Layer 4 of `length` bytes has the bare sum of its pseudo header (packet_pseudo_sum), which never is 0; as it is written. */
+static inline bool fast_is_unsummed(const struct flow_shape *t, uint64_t addresses, uint32_t length, uint16_t written)
 {
-	const uint64_t clocks = ROW_BIT(LTSVAL) | ROW_BIT(RTSVAL) | ROW_BIT(OPTS);
-	const uint64_t syn = ROW_BIT(MSS) | ROW_BIT(SACK) | ROW_BIT(WS) | ROW_BIT(OPTS);
+	uint64_t sum = addresses + __builtin_bswap32(t->proto + length) + (uint16_t)~written;
 
-	if (__builtin_expect(n == 12, 1)) {
-		uint64_t v = __builtin_bswap64(fast64(o + 4));
-
-		if (__builtin_expect(fast32(o) == 0x0a080101, 1)) { /* NOP NOP, time stamps */
-			w->clocks = v << 32 | v >> 32;
-			w->opts |= 0116;
-			w->has |= clocks;
-			return true;
-		}
-		/* MSS, NOP, window scale, NOP NOP, SACK permitted */
-		if ((fast32(o) & 0xffff) != 0x0402 || (fast32(o + 4) & 0xffffff) != 0x030301 ||
-		    fast32(o + 8) != 0x02040101)
-			return false;
-		w->mss |= __builtin_bswap16((uint16_t)(fast32(o) >> 16)) | (uint64_t)o[7] << 48;
-		w->opts |= 0213114;
-		w->has |= syn;
-		return true;
-	}
-	if (n == 20) { /* MSS, SACK permitted, time stamps, NOP, window scale */
-		uint64_t v = __builtin_bswap64(fast64(o + 8));
-
-		if ((fast32(o) & 0xffff) != 0x0402 || fast32(o + 4) != 0x0a080204 ||
-		    (fast32(o + 16) & 0xffffff) != 0x030301)
-			return false;
-		w->mss |= __builtin_bswap16((uint16_t)(fast32(o) >> 16)) | (uint64_t)o[19] << 48;
-		w->clocks = v << 32 | v >> 32;
-		w->opts |= 024613;
-		w->has |= clocks | syn;
-		return true;
-	}
-	return n == 0;
+	return fast_is_multiple(sum) & (written != 0) & t->summed;
 }
 
-/* Layer 4, `left` bytes of it captured, of `length` on the wire. */
-static inline bool fast_l4(const uint8_t *b, unsigned proto, unsigned left, uint32_t length, struct flow_words *w)
+/* Bytes [0, cap) of both, where the mask has bits; at least 32, or 16. */
+static inline bool fast_alike(const uint8_t *a, const uint8_t *b, const uint8_t *mask, unsigned cap)
 {
-	uint64_t v;
+#ifdef __AVX2__
+	typedef __m256i_u bytes;
+#else
+	typedef __m128i_u bytes;
+#endif
+	const unsigned last = cap - (unsigned)sizeof(bytes);
+	bytes differ = (*(const bytes *)(a + last) ^ *(const bytes *)(b + last)) & *(const bytes *)(mask + last);
 
-	if (proto == WIRE_TCP) {
-		if (left < WIRE_TCP_LEN || (b[12] >> 4) * 4u != left)
-			return false;
-		v = __builtin_bswap64(fast64(b + 4));
-		w->seq = v << 32 | v >> 32;
-		v = __builtin_bswap64(fast64(b + 12));
-		w->flags |= (v >> 48 & 0xfff) | (v >> 16 & 0xffff0000) | (v >> 16) << 48;
-		w->mss |= (v & 0xffff) << 16;
-		w->has |= ROW_BIT(LPORT) | ROW_BIT(RPORT) | ROW_BIT(SEQ) | ROW_BIT(ACK) | ROW_BIT(FLAGS) |
-			  ROW_BIT(WIN) | ROW_BIT(CSUM) | ROW_BIT(URG);
-		return fast_options(b + WIRE_TCP_LEN, left - WIRE_TCP_LEN, w);
-	}
-	if (left != WIRE_UDP_LEN)
+	for (unsigned i = 0; i < last; i += (unsigned)sizeof(bytes))
+		differ |= (*(const bytes *)(a + i) ^ *(const bytes *)(b + i)) & *(const bytes *)(mask + i);
+#ifdef __AVX2__
+	return _mm256_testz_si256(differ, differ);
+#else
+	return !(differ[0] | differ[1]);
+#endif
+}
+
+/* A packet whose shape and key are known: what comes behind it is compared with it. */
+struct flow_last {
+	const struct flow_shape *shape;
+	const uint8_t *bytes;
+	uint64_t addresses; /* fast_addresses_sum */
+	uint16_t cap;	    /* 0: there is none */
+};
+
+static inline bool flow_fast_same(const struct flow_last *last, const struct rec_head *h, const uint8_t *b)
+{
+	if (h->cap_len != last->cap || fast32((const uint8_t *)&h->gso_segs))
 		return false;
-	v = __builtin_bswap64(fast64(b));
-	if (proto == WIRE_UDP) {
-		w->flags |= (v & 0xffff) << 48;
-		w->has |= ROW_BIT(LPORT) | ROW_BIT(RPORT) | ROW_BIT(CSUM);
-		return (v >> 16 & 0xffff) == (uint16_t)length;
-	}
-	if ((proto != WIRE_ICMP && proto != WIRE_ICMPV6) || !wire_icmp_has_id(proto, b[0]))
-		return false;
-	w->flags |= (v >> 16 & 0xffff) | (v & 0xffff) << 16 | (v >> 32 & 0xffff) << 48;
-	w->mss |= b[0] | (uint64_t)b[1] << 8;
-	w->has |= ROW_BIT(ICMP_TYPE) | ROW_BIT(ICMP_CODE) | ROW_BIT(ICMP_ID) | ROW_BIT(ICMP_SEQ) | ROW_BIT(CSUM);
-	return true;
+	return fast_alike(b, last->bytes, last->shape->same, last->cap);
 }
+
+static inline bool fast_has_shape(const struct flow_shape *t, const struct rec_head *h, const uint8_t *b)
+{
+	uint64_t wrong = (__builtin_bswap64(fast64(b + t->l3)) ^ t->first_is) & t->first_mask;
+
+	wrong |= (fast64(b + t->option_at) ^ t->option_is) & t->option_mask;
+	wrong |= (fast32(b + t->tail_at) ^ t->tail_is) & t->tail_mask;
+	wrong |= (b[t->data_offset_at] ^ t->data_offset_is) & t->data_offset_mask;
+	wrong |= (unsigned)(h->cap_len ^ t->cap) | (unsigned)(fast16(b + t->l3 - 2) ^ t->etype);
+	return !wrong;
+}
+
+/* NULL: none. Layer 3's protocol is looked at here, as IPv4's is not among its first bytes. */
+static inline const struct flow_shape *flow_fast_shape(const struct rec_head *h, const uint8_t *b)
+{
+	const unsigned cap = h->cap_len;
+	unsigned tags, six, l3, index;
+	const struct flow_shape *t;
+	uint8_t proto;
+
+	if (cap - FLOW_CAP_LEAST > FLOW_CAP_MOST - FLOW_CAP_LEAST || fast32((const uint8_t *)&h->gso_segs))
+		return NULL;
+	tags = fast16(b + 12) == __builtin_bswap16(PACKET_TPID);
+	l3 = WIRE_ETH_LEN + WIRE_TAG_LEN * tags;
+	six = fast16(b + l3 - 2) == __builtin_bswap16(WIRE_ETYPE_IPV6);
+	proto = b[l3 + 9 - 3 * six];
+	index = (cap - l3 - WIRE_IPV4_LEN - (WIRE_IPV6_LEN - WIRE_IPV4_LEN) * six) / 4 + (proto == WIRE_UDP);
+	if (index >= FLOW_SHAPES_L4)
+		return NULL;
+	for (t = &flow_shapes[tags][six][index]; t && t->cap == cap && t->proto == proto; t = t->other)
+		if (fast_has_shape(t, h, b))
+			return t;
+	return NULL;
+}
+
+#ifdef __AVX2__
+#define FLOW_PIECE(v, t, i, at) _mm_shuffle_epi8(v, _mm_loadu_si128((const __m128i *)((t)->shuffle.from[i] + (at))))
+
+/* The 16 bytes `at` of those that a shape's vectors say. */
+static inline __m128i fast_piece(const struct flow_shape *t, const __m128i pieces[FLOW_PIECES], unsigned at)
+{
+	__m128i v = _mm_or_si128(_mm_or_si128(FLOW_PIECE(pieces[0], t, 0, at), FLOW_PIECE(pieces[1], t, 1, at)),
+				 FLOW_PIECE(pieces[2], t, 2, at));
+
+	return _mm_or_si128(_mm_and_si128(v, _mm_loadu_si128((const __m128i *)(t->shuffle.mask + at))),
+			    _mm_loadu_si128((const __m128i *)(t->shuffle.is + at)));
+}
+
+static inline void fast_members(struct row *row, const struct flow_shape *t, const uint8_t *b, uint64_t first)
+{
+	__m128i pieces[FLOW_PIECES];
+
+#pragma GCC unroll 3
+	for (unsigned i = 0; i < FLOW_PIECES; i++)
+		pieces[i] = _mm_loadu_si128((const __m128i *)(b + t->shuffle.piece_at[i]));
+#pragma GCC unroll 3
+	for (unsigned i = 0; i < 3; i++)
+		_mm_store_si128((__m128i *)((uint8_t *)row + 16 + 16 * i), fast_piece(t, pieces, 16 * i));
+	row->slow.tos = (uint8_t)(first >> t->tos_shift);
+	row->slow.ws = b[t->window_at] & t->window_mask;
+}
+#else
+static inline void fast_members(struct row *row, const struct flow_shape *t, const uint8_t *b, uint64_t first)
+{
+	const uint32_t csum_urg = __builtin_bswap32(fast32(b + t->csum_at));
+	uint16_t number = fast16(b + t->short_at); /* MSS; type and code, which are two bytes */
+
+	number = (uint16_t)(number << t->short_turn | number >> (-t->short_turn & 15)) & t->short_mask;
+	put64((uint8_t *)&row->seq, fast_pair32(b + t->seq_at) & t->seq_mask);
+	put64((uint8_t *)&row->ltsval, fast_pair32(b + t->clocks_at) & t->clocks_mask);
+	put64((uint8_t *)&row->flags, (fast_pair16(b + t->pair_at) & t->pair_mask) | (first & t->id_mask) << 16 |
+					      (uint64_t)(csum_urg >> 16) << 48);
+	row->slow.has = t->has;
+	put64((uint8_t *)&row->slow.opts, t->opts | (first >> t->flow_shift & t->flow_mask) << 32);
+	put64((uint8_t *)&row->slow.mss, number | (uint64_t)(csum_urg & t->urg_mask) << 16 |
+						 (uint64_t)b[t->l3 + t->ttl_in] << 32 |
+						 (first >> t->tos_shift & 0xff) << 40 |
+						 (uint64_t)(b[t->window_at] & t->window_mask) << 48);
+}
+#endif
 
 /*
  * Fills *row, but for what only the key tells: its number; which clock is whose (the sender's stands in ltsval);
- * whether SIDE is there. False: not such a packet, *row and *f are of no use.
+ * whether SIDE is there. False: something that each packet has for itself is not as it should be, *row is of no use.
  */
-static inline __attribute__((always_inline)) bool
-flow_fast_row(struct row *row, struct flow_fast *f, const struct rec_head *h, const uint8_t *b, int64_t offset)
+static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row, const struct flow_last *f,
+								const struct rec_head *h, const uint8_t *b,
+								int64_t offset)
 {
-	struct flow_words w = {.has = ROW_BIT(TS) | ROW_BIT(NS) | ROW_BIT(DIR) | ROW_BIT(LEN) | ROW_BIT(ETYPE) |
-				      ROW_BIT(LMAC) | ROW_BIT(RMAC) | ROW_BIT(TOS) | ROW_BIT(TTL) | ROW_BIT(PROTO) |
-				      ROW_BIT(LOCAL) | ROW_BIT(REMOTE)};
-	unsigned cap = h->cap_len, at = WIRE_ETH_LEN, tags = 0, marks, proto, addresses;
-	const unsigned least = WIRE_ETH_LEN + WIRE_IPV4_LEN + WIRE_UDP_LEN;
-	uint32_t length, etype;
+	const struct flow_shape *t = f->shape;
+	const uint8_t *ip = b + t->l3;
+	const uint64_t first = __builtin_bswap64(fast64(ip));
+	const uint32_t length = (uint32_t)(first >> t->length_shift & 0xffff) - t->length_less;
+	uint64_t marks = h->marks & REC_MARKS_ALL & ~REC_MARK_CSUM_NONE;
 
-	if (cap - least > REC_CAP_MAX - least || fast32((const uint8_t *)&h->gso_segs)) /* gso_size, too */
+	/* Layer 4 has bytes; no padding; the header's sum; UDP says the same length. */
+	if (!(((int32_t)length > 0) & (h->wire_len == t->l4 + length) &
+	      (fast_ipv4_sum_is_right(ip) | (t->family == 6)) &
+	      !((fast16(b + t->ulen_at) ^ __builtin_bswap16((uint16_t)length)) & t->ulen_mask)))
 		return false;
-	etype = get_be16(b + 12);
-	if (etype == PACKET_TPID) {
-		tags = 1;
-		at += WIRE_TAG_LEN;
-		etype = get_be16(b + 16);
-		w.has |= ROW_BIT(VLAN);
-	}
-	f->frame = b;
-	f->ip = b + at;
-	if (etype == WIRE_ETYPE_IPV4) {
-		uint64_t v = __builtin_bswap64(fast64(b + at));
-
-		length = (v >> 32 & 0xffff) - WIRE_IPV4_LEN;
-		proto = f->ip[9];
-		/* Version and length of the header; not a later fragment; layer 4 has bytes; no padding */
-		if (v >> 56 != 0x45 || v & WIRE_FRAG_OFFSET || (int32_t)length <= 0 ||
-		    h->wire_len != at + WIRE_IPV4_LEN + length)
-			return false;
-		w.mss = (uint64_t)f->ip[8] << 32 | (v >> 48 & 0xff) << 40;
-		w.flags = (v >> 16 & 0xffff) << 32;
-		w.opts = (v & 0xffff) << 32;
-		w.has |= ROW_BIT(IPID) | ROW_BIT(FRAG);
-		addresses = 8;
-		at += WIRE_IPV4_LEN;
-		f->shape = FLOW_SHAPE(proto, 4, tags);
-		if (cap < at + WIRE_UDP_LEN || !fast_ipv4_sum_is_right(f->ip))
-			return false;
-	} else if (etype == WIRE_ETYPE_IPV6 && cap >= at + WIRE_IPV6_LEN + WIRE_UDP_LEN) {
-		uint64_t v = __builtin_bswap64(fast64(b + at));
-
-		length = v >> 16 & 0xffff;
-		proto = v >> 8 & 0xff;
-		if (v >> 60 != 6 || !length || h->wire_len != at + WIRE_IPV6_LEN + length)
-			return false;
-		w.mss = (v & 0xff) << 32 | (v >> 52 & 0xff) << 40;
-		w.opts = (v >> 32 & 0xfffff) << 32;
-		w.has |= ROW_BIT(FLOW);
-		addresses = 32;
-		at += WIRE_IPV6_LEN;
-		f->shape = FLOW_SHAPE(proto, 6, tags);
-	} else {
-		return false;
-	}
-	f->l4 = b + at;
-	if (!fast_l4(f->l4, proto, cap - at, length, &w))
-		return false;
-	marks = h->marks & REC_MARKS_ALL & ~REC_MARK_CSUM_NONE;
-	if (h->side && (w.has & ROW_BIT(LPORT)) &&
-	    fast_is_unsummed(f->l4 - addresses, addresses, proto, length, (uint16_t)(w.flags >> 48)))
-		marks |= REC_MARK_CSUM_NONE;
-	if (__builtin_expect(marks != 0, 0))
-		w.has |= ROW_MARKS;
+	marks |= h->side & fast_is_unsummed(t, f->addresses, length, fast16(b + t->csum_at)) ? REC_MARK_CSUM_NONE : 0;
 	row->wall = (int64_t)h->time + offset;
-	row->key_marks = marks << FLOW_KEY_BITS; /* the key is added to it */
-	row->len = h->wire_len;
-	memcpy(&row->seq, &w.seq, 8);
-	memcpy(&row->ltsval, &w.clocks, 8);
-	memcpy(&row->flags, &w.flags, 8);
-	row->slow.has = w.has;
-	memcpy(&row->slow.opts, &w.opts, 8);
-	memcpy(&row->slow.mss, &w.mss, 8);
+	put64((uint8_t *)&row->key_marks, marks << FLOW_KEY_BITS | (uint64_t)h->wire_len << 32); /* the key is added */
+	fast_members(row, t, b, first);
+	if (__builtin_expect(marks != 0, 0))
+		row->slow.has |= ROW_MARKS;
 	return true;
 }
+_Static_assert(offsetof(struct row, key_marks) == 8 && offsetof(struct row, len) == 12 &&
+		       offsetof(struct row, seq) == 16,
+	       "what is written at once");
 
-/* Both have the same key, if they have the same side. False where that is not seen at once: another TOS, an echo. */
-static inline bool flow_fast_same(const struct flow_fast *a, const struct flow_fast *b)
-{
-	uint64_t differ = a->shape ^ b->shape;
-	const bool six = b->shape & FLOW_SHAPE(0, 2, 0); /* 6, not 4 */
-	const unsigned from = six ? 8 : 12;
-
-	if (differ)
-		return false;
-	/* MAC addresses, EtherType, and the tag or the begin of layer 3; the last addresses, and the ports */
-	differ = (fast64(a->frame) ^ fast64(b->frame)) | (fast64(a->frame + 8) ^ fast64(b->frame + 8)) |
-		 (fast64(a->ip + from) ^ fast64(b->ip + from)) | (fast32(a->l4) ^ fast32(b->l4));
-	if (six)
-		differ |= (fast64(a->ip + 16) ^ fast64(b->ip + 16)) | (fast64(a->ip + 24) ^ fast64(b->ip + 24)) |
-			  (fast64(a->ip + 32) ^ fast64(b->ip + 32));
-	return !differ;
-}
-
-static inline void flow_fast_key(struct packet_key *key, const struct flow_fast *f, unsigned side)
+static inline void flow_fast_key(struct packet_key *key, const struct flow_shape *t, const uint8_t *b, unsigned side)
 {
 	typedef uint64_t pair __attribute__((vector_size(16), aligned(16), may_alias));
 	pair *to = (void *)key;
-	const uint64_t six = UINT64_MAX >> 16, to_mac = fast64(f->frame) & six, from_mac = fast64(f->frame + 6) & six;
-	const unsigned proto = f->shape & 0xff, family = f->shape >> 8 & 0xff, tags = f->shape >> 16;
-	uint64_t ports = 0, etype = family == 4 ? WIRE_ETYPE_IPV4 : WIRE_ETYPE_IPV6, vlan = 0;
+	const uint8_t *ip = b + t->l3;
+	const uint64_t six = UINT64_MAX >> 16, to_mac = fast64(b) & six, from_mac = fast64(b + 6) & six;
+	const uint64_t ports = (uint64_t)(fast_pair16(b + t->l4) & t->ports_mask) << 32;
+	const uint64_t vlan = __builtin_bswap16(fast16(b + WIRE_ETH_LEN)) & t->vlan_mask;
 
-	if (family == 4) {
-		to[0] = (pair){fast32(f->ip + 12), 0};
-		to[1] = (pair){fast32(f->ip + 16), 0};
-	} else {
-		to[0] = (pair){fast64(f->ip + 8), fast64(f->ip + 16)};
-		to[1] = (pair){fast64(f->ip + 24), fast64(f->ip + 32)};
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *in = i ? t->dst_in : t->src_in;
+
+		to[i] = (pair){fast64(ip + in[0]) & t->address_mask[0], fast64(ip + in[1]) & t->address_mask[1]};
 	}
-	if (proto == WIRE_TCP || proto == WIRE_UDP)
-		ports = (uint64_t)get_be16(f->l4) << 32 | (uint64_t)get_be16(f->l4 + 2) << 48;
-	if (tags)
-		vlan = get_be16(f->frame + WIRE_ETH_LEN);
 	to[2] = (pair){from_mac | to_mac << 48, to_mac >> 16 | ports};
-	to[3] = (pair){etype | vlan << 16 | (uint64_t)proto << 48 | (uint64_t)family << 56,
-		       (side ? REC_TX : REC_RX) | tags << 8};
+	to[3] = (pair){__builtin_bswap16(t->etype) | vlan << 16 | (uint64_t)t->proto << 48 | (uint64_t)t->family << 56,
+		       (side ? REC_TX : REC_RX) | t->tags << 8};
 }
 _Static_assert(offsetof(struct packet_key, smac) == 32 && offsetof(struct packet_key, dmac) == 38 &&
 		       offsetof(struct packet_key, sport) == 44 && offsetof(struct packet_key, dport) == 46 &&
