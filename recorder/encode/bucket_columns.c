@@ -7,9 +7,10 @@
  * One field can be in the rows and, of some of them, in the list of rare ones: FRAG, which IPv6 has beside FLOW. It is
  * mixed place by place: that is seldom, so it is simple.
  */
-#include "recorder/encode/bucket_internal.h"
+#include <emmintrin.h>
 
 #include "recorder/core/util.h"
+#include "recorder/encode/bucket_internal.h"
 
 enum { FIELD_NAME_MAX = 16, TEXT_WORD_MAX = 3 /* DIR, SIDE */ };
 #define F(id, name, bson, where, tshark, text) _Static_assert(sizeof(#name) <= FIELD_NAME_MAX, "see gather_bound");
@@ -90,12 +91,23 @@ static void set_bits(uint64_t *bits, uint32_t from, uint32_t to)
 /* Eight numbers at once, two or four instructions on any level. */
 typedef uint32_t eight __attribute__((vector_size(32), aligned(4), may_alias));
 
+/* Most gaps have less than eight: what is behind the last one stays as it is, without asking how many there are. */
 static inline void fill(uint32_t *column, uint32_t from, uint32_t to, uint32_t value)
 {
-	for (; from + 8 <= to; from += 8)
-		*(eight *)(column + from) = (eight){0} + value;
-	for (; from < to; from++)
-		column[from] = value;
+	const __m128i all = _mm_set1_epi32((int)value);
+
+	for (; from < to; from += 8) {
+		const __m128i left = _mm_set1_epi32((int)(to - from));
+
+#pragma GCC unroll 2
+		for (int k = 0; k < 8; k += 4) {
+			__m128i *at = (__m128i *)(column + from + k);
+			__m128i in = _mm_cmpgt_epi32(left, _mm_setr_epi32(k, k + 1, k + 2, k + 3));
+
+			_mm_storeu_si128(at, _mm_or_si128(_mm_and_si128(in, all),
+							  _mm_andnot_si128(in, _mm_loadu_si128(at))));
+		}
+	}
 }
 
 /* The gaps of a field, and which others have the same ones: TCP's go together, IPv4's do. */

@@ -48,25 +48,9 @@ void column_runs(struct column_writer *c, uint32_t k)
 	column_block(c, COLUMN_RUN_SELECTOR | (k - 1) << 4);
 }
 
-/*
- * The blocks that so many zeros take, as a hexadecimal number of their selectors, the first one lowest: the largest
- * ones first, which are also the fewest.
- */
-static const uint32_t fillers[COLUMN_RUN] = {
-	0x0,	0xe,	0xd,	0xc,	0xb,	0xa,	0x9,	0x8,	 0x7,	 0xe7,	 0x6,	 0xe6,	 0x5,	0xe5,
-	0xd5,	0x4,	0xe4,	0xd4,	0xc4,	0xb4,	0x3,	0xe3,	 0xd3,	 0xc3,	 0xb3,	 0xa3,	 0x93,	0x83,
-	0x73,	0xe73,	0x2,	0xe2,	0xd2,	0xc2,	0xb2,	0xa2,	 0x92,	 0x82,	 0x72,	 0xe72,	 0x62,	0xe62,
-	0x52,	0xe52,	0xd52,	0x42,	0xe42,	0xd42,	0xc42,	0xb42,	 0x32,	 0xe32,	 0xd32,	 0xc32,	 0xb32, 0xa32,
-	0x932,	0x832,	0x732,	0xe732, 0x1,	0xe1,	0xd1,	0xc1,	 0xb1,	 0xa1,	 0x91,	 0x81,	 0x71,	0xe71,
-	0x61,	0xe61,	0x51,	0xe51,	0xd51,	0x41,	0xe41,	0xd41,	 0xc41,	 0xb41,	 0x31,	 0xe31,	 0xd31, 0xc31,
-	0xb31,	0xa31,	0x931,	0x831,	0x731,	0xe731, 0x21,	0xe21,	 0xd21,	 0xc21,	 0xb21,	 0xa21,	 0x921, 0x821,
-	0x721,	0xe721, 0x621,	0xe621, 0x521,	0xe521, 0xd521, 0x421,	 0xe421, 0xd421, 0xc421, 0xb421, 0x321, 0xe321,
-	0xd321, 0xc321, 0xb321, 0xa321, 0x9321, 0x8321, 0x7321, 0xe7321,
-};
-
-/* The block of a selector with all of its slots missing. */
+/* The block of a selector with all of its slots 0, or missing. */
 #define ONES(slots, bits, shift) (((1ull << (slots) * (bits)) - 1) << (shift))
-static const uint64_t all_missing[15] = {
+static const uint64_t filled[2][16] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, {
 	0,
 	1 | ONES(60, 1, 4),
 	2 | ONES(30, 2, 4),
@@ -82,96 +66,110 @@ static const uint64_t all_missing[15] = {
 	12 | ONES(3, 20, 4),
 	13 | ONES(2, 30, 4),
 	14 | ONES(1, 60, 4),
-};
+}};
 
-/* The writer while it is in registers: what is written through byte pointers could be its own members, else. */
+/*
+ * What fills up to COLUMN_RUN - 1 values in front of a place: blocks of the most slots that fit, down to where a block may hold the
+ * place too, or of a place of no slots to the last value. Their selectors, the first one lowest; how many, and values in them.
+ */
+static uint32_t fills[COLUMN_SLOTS_MOST + 1][COLUMN_RUN]; /* by slots of the place; few of them are ever used */
+#define FILL_BLOCKS(fill) ((fill) >> 20 & 7)
+#define FILL_TOOK(fill) ((fill) >> 23)
+
+static uint32_t fill_of(uint32_t room, uint32_t keep)
+{
+	uint32_t selectors = 0, blocks = 0, took = 0;
+
+	while (room && room >= keep) {
+		uint32_t slots = column_slots_within[room < COLUMN_SLOTS_MOST ? room : COLUMN_SLOTS_MOST];
+
+		selectors |= (uint32_t)column_forms[slots].selector << 4 * blocks++;
+		took += slots;
+		room -= slots;
+	}
+	return selectors | blocks << 20 | took << 23;
+}
+
+__attribute__((constructor)) static void make_fills(void)
+{
+	for (uint32_t slots = 0; slots <= COLUMN_SLOTS_MOST; slots++)
+		for (uint32_t room = 0; room < COLUMN_RUN; room++)
+			fills[slots][room] = fill_of(room, slots);
+}
+
+/* Blocks one behind the other; column_blocks puts them into groups when all are there. */
 struct blocks {
-	uint8_t *w, *end; /* the next block, the end of the open group */
-	uint8_t *control;
-	uint8_t kind;
+	uint64_t *next;
+	uint64_t block[COLUMN_MOST + COLUMN_RUN_MOST];
 };
-
-/* A group's control byte says that it is full, until blocks_back knows better. */
-static inline struct blocks blocks_of(const struct column_writer *c)
-{
-	if (c->room)
-		*c->control = (uint8_t)(c->kind - 1 + COLUMN_GROUP);
-	return (struct blocks){c->w, c->w + 8 * c->room, c->control, c->kind};
-}
-
-static inline void blocks_back(struct column_writer *c, const struct blocks *b)
-{
-	if (b->w == c->w && !c->room) /* no group is open */
-		return;
-	c->w = b->w;
-	c->control = b->control;
-	c->room = (uint8_t)((b->end - b->w) / 8);
-	*c->control = (uint8_t)(b->kind - 1 + COLUMN_GROUP - c->room);
-}
 
 static inline void put(struct blocks *b, uint64_t block)
 {
-	if (b->w == b->end) {
-		b->control = b->w++;
-		*b->control = (uint8_t)(b->kind - 1 + COLUMN_GROUP);
-		b->end = b->w + 8 * COLUMN_GROUP;
-	}
-	b->w = put64(b->w, block);
+	*b->next++ = block;
 }
 
-static inline __attribute__((always_inline)) void put_exactly(struct blocks *b, uint32_t room, bool missing)
+/* Hardly ever more than two; these are written without asking. */
+static inline void put_fill(struct blocks *b, uint32_t fill, unsigned missing)
 {
-	for (uint32_t selectors = fillers[room]; selectors; selectors >>= 4)
-		put(b, missing ? all_missing[selectors & 15] : selectors & 15);
+	const uint64_t *of = filled[missing];
+	const uint32_t blocks = FILL_BLOCKS(fill);
+
+	b->next[0] = of[fill & 15];
+	b->next[1] = of[fill >> 4 & 15];
+	if (__builtin_expect(blocks > 2, 0))
+		for (unsigned i = 2; i < blocks; i++)
+			b->next[i] = of[fill >> 4 * i & 15];
+	b->next += blocks;
 }
 
-static inline __attribute__((always_inline)) void put_runs(struct blocks *b, uint32_t k)
+static void put_runs(struct blocks *b, uint32_t k)
 {
 	for (; k > COLUMN_RUN_MOST; k -= COLUMN_RUN_MOST)
 		put(b, COLUMN_RUN_SELECTOR | (COLUMN_RUN_MOST - 1) << 4);
 	put(b, COLUMN_RUN_SELECTOR | (k - 1) << 4);
 }
 
-/*
- * Blocks of zeros or missing values, `room` of them in front of a place that could share its block with less than
- * `keep` of them (0: none); how many they took.
- */
-static inline __attribute__((always_inline)) uint32_t filler(struct blocks *b, struct column_state *s, uint32_t room,
-							     uint32_t keep)
+static void put_groups(struct column_writer *c, const struct blocks *b)
 {
-	uint8_t last = s->fill ? COLUMN_LAST_MISSING : COLUMN_LAST_ZERO;
-	uint32_t took = 0, odd;
+	const uint64_t *from = b->block;
+	uint32_t left = (uint32_t)(b->next - b->block);
 
-	if (room >= COLUMN_RUN) {
-		odd = room % COLUMN_RUN;
-		if (s->last == last) {
-			took = room - odd;
-			put_runs(b, room / COLUMN_RUN);
-			room = odd;
-		} else if (odd) { /* the odd ones first, and a run can follow */
-			keep = 0;
-			room = odd;
-		} else {
-			put_exactly(b, COLUMN_SLOTS_MOST, s->fill);
-			s->last = last;
-			return COLUMN_SLOTS_MOST;
+	while (left) {
+		uint32_t n;
+
+		if (!c->room) {
+			c->control = c->w++;
+			*c->control = c->kind - 1;
+			c->room = COLUMN_GROUP;
 		}
+		n = left < c->room ? left : c->room;
+		*c->control += (uint8_t)n;
+		c->room -= (uint8_t)n;
+		left -= n;
+		for (uint32_t i = 0; i < n; i += 2) /* one too many does no harm: more follow, or the bound has room */
+			memcpy(c->w + 8 * i, from + i, 16);
+		from += n;
+		c->w += 8 * n;
 	}
-	if (!keep) {
-		put_exactly(b, room, s->fill);
-		took += room;
-		room = 0;
-	}
-	while (room && room >= keep) {
-		uint32_t slots = column_slots_within[room < COLUMN_SLOTS_MOST ? room : COLUMN_SLOTS_MOST];
-		uint8_t selector = column_forms[slots].selector;
+}
 
-		put(b, s->fill ? all_missing[selector] : selector);
-		took += slots;
-		room -= slots;
+/*
+ * COLUMN_RUN or more zeros or missing values in front of a place. Behind their like they are runs, and what is odd is packed with
+ * the rest; else the odd ones come first, and a run can follow. How many were written.
+ */
+static uint32_t put_long(struct blocks *b, struct column_state *s, uint32_t room)
+{
+	const uint8_t last = s->fill ? COLUMN_LAST_MISSING : COLUMN_LAST_ZERO;
+	const uint32_t odd = room % COLUMN_RUN;
+	const uint32_t fill = fills[0][odd ? odd : COLUMN_SLOTS_MOST];
+
+	if (s->last == last) {
+		put_runs(b, room / COLUMN_RUN);
+		return room - odd;
 	}
-	s->last = took ? last : s->last;
-	return took;
+	s->last = last;
+	put_fill(b, fill, s->fill);
+	return FILL_TOOK(fill);
 }
 
 /*
@@ -220,19 +218,29 @@ static const struct column_place *mixed(struct blocks *b, struct column_state *s
 void column_places(struct column_writer *c, struct column_state *to_s, struct column_place *places, uint32_t count,
 		   uint32_t to)
 {
-	struct blocks b = blocks_of(c);
+	struct blocks b;
 	struct column_state s = *to_s;
 	const struct column_place *p = places;
 
+	b.next = b.block;
 	places[count] = column_place(to, 0, 0, 0); /* 0 slots: no block reaches it */
 	places[count + 1] = column_place(UINT32_MAX, 0, 0, 0);
 	while (s.at < to) {
 		uint32_t room = p->at - s.at, slots = p->slots;
+		uint32_t fill, took;
 
-		if (room >= slots || room >= COLUMN_RUN) {
-			s.at += filler(&b, &s, room, slots);
+		if (room >= COLUMN_RUN) {
+			s.at += put_long(&b, &s, room);
 			continue;
 		}
+		fill = fills[slots][room];
+		took = FILL_TOOK(fill);
+		put_fill(&b, fill, s.fill);
+		s.last = took ? s.fill : s.last;
+		s.at += took;
+		room -= took;
+		if (s.at == to)
+			break;
 		if (p[1].at - s.at >= slots && !s.fill && !p->missing) { /* alone in its block */
 			struct column_form form = column_forms[slots];
 
@@ -244,18 +252,19 @@ void column_places(struct column_writer *c, struct column_state *to_s, struct co
 		}
 		p = mixed(&b, &s, p);
 	}
-	blocks_back(c, &b);
+	put_groups(c, &b);
 	*to_s = s;
 }
+_Static_assert(COLUMN_LAST_ZERO == 0 && COLUMN_LAST_MISSING == 1, "as `fill`");
 
 void column_zeros(struct column_writer *c, uint32_t room)
 {
-	struct blocks b = blocks_of(c);
+	const uint32_t fill = fills[0][room % COLUMN_RUN];
 
 	if (room >= COLUMN_RUN)
-		put_runs(&b, room / COLUMN_RUN);
-	put_exactly(&b, room % COLUMN_RUN, false);
-	blocks_back(c, &b);
+		column_runs(c, room / COLUMN_RUN);
+	for (uint32_t i = 0; i < FILL_BLOCKS(fill); i++)
+		column_block(c, fill >> 4 * i & 15);
 }
 
 void column_numbers(struct column_writer *c, const uint64_t *u, uint32_t from, uint32_t to)

@@ -17,7 +17,7 @@
 #include "recorder/encode/bytes.h"
 #include "recorder/encode/flow_fast.h"
 
-#define AHEAD 8u /* records are fetched so far ahead */
+#define AHEAD 16u /* records are fetched so far ahead */
 #define SIDES 2u
 #define SOME 16u /* packets that are decoded before the first of them is looked up; a bit for each in 32 */
 
