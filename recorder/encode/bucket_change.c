@@ -258,20 +258,15 @@ static void push_link(struct gather *g, const struct change *c, const struct end
 static inline void push_key(struct bucket_maker *m, const struct change *c, const struct ends *e,
 			    const struct ends *was, bool hosts)
 {
-	static const char dirs[2][4] = {"in", "out"};
 	const struct packet_key *k = e->key;
 	struct gather *g = m->gather;
 	const bool family = k->family != was->key->family;
 	bool other;
 
-	*g->end[PKT_DIR].text = (struct column_text){c->at, 2u + e->out, (const uint8_t *)dirs[e->out]};
-	g->end[PKT_DIR].text += CHANGED(DIR, e->out, was->out);
-	if (CHANGED(SIDE, k->side, was->key->side)) {
-		if (c->has >> PKT_SIDE & 1)
-			push_text(g, PKT_SIDE, c->at, k->side ? "tx" : "rx", 2);
-		else
-			push_no_text(g, PKT_SIDE, c->at);
-	}
+	NUMBER(DIR, e->out ? COLUMN_WORD3('o', 'u', 't') : COLUMN_WORD2('i', 'n'),
+	       was->out ? COLUMN_WORD3('o', 'u', 't') : COLUMN_WORD2('i', 'n'));
+	NUMBER(SIDE, k->side ? COLUMN_WORD2('t', 'x') : COLUMN_WORD2('r', 'x'),
+	       was->key->side ? COLUMN_WORD2('t', 'x') : COLUMN_WORD2('r', 'x'));
 	other = family | other_address(e->local, was->local);
 	if (CHANGED(LOCAL, other, 0))
 		gather_address(m, PKT_LOCAL, c->at, c->has, e->local, k->family, hosts && other);

@@ -12,14 +12,20 @@
 #include "recorder/core/util.h"
 #include "recorder/encode/bucket_internal.h"
 
-enum { FIELD_NAME_MAX = 16, TEXT_WORD_MAX = 3 /* DIR, SIDE */ };
+enum { FIELD_NAME_MAX = 16 };
 #define F(id, name, bson, where, tshark, text) _Static_assert(sizeof(#name) <= FIELD_NAME_MAX, "see gather_bound");
 #include "recorder/packet/fields.def"
 #undef F
 
+static inline bool is_word(unsigned field)
+{
+	return field < 64 && (ROW_WORDS >> field & 1);
+}
+
+/* Has a list of texts. */
 static inline bool is_text(unsigned field)
 {
-	return fields[field].type == FIELD_STRING || fields[field].type == FIELD_BINARY;
+	return (fields[field].type == FIELD_STRING || fields[field].type == FIELD_BINARY) && !is_word(field);
 }
 
 static inline bool in_rows(const struct gather *g, unsigned field)
@@ -69,7 +75,7 @@ size_t gather_bound(const struct bucket_maker *m)
 			bytes = rare_bytes(m, f);
 		} else {
 			events = gather_texts(g, f);
-			bytes = (uint32_t)g->texts_len + TEXT_WORD_MAX * events; /* what is not in `letters` is a word */
+			bytes = (uint32_t)g->texts_len;
 		}
 		sum += COLUMN_TEXTS_BOUND(g->n, events, bytes);
 	}
@@ -332,6 +338,21 @@ static uint8_t *put_texts(struct bucket_maker *m, unsigned field, uint8_t *w, st
 	return w;
 }
 
+/* The letters of the smallest and the largest one are put to the others. */
+static uint8_t *put_words(struct gather *g, unsigned field, uint8_t *w, struct gather_range *range)
+{
+	int64_t words[2];
+
+	w = column_words(w, g->number[field], gather_numbers(g, field), g->n, words);
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *letters = (uint8_t *)g->letters + g->texts_len;
+
+		range->text[i] = (struct column_text){0, column_word(letters, words[i]), letters};
+		g->texts_len += 8;
+	}
+	return w;
+}
+
 static uint8_t *put_events(struct bucket_maker *m, unsigned field, uint8_t *w, struct gather_range *range)
 {
 	struct gather *g = m->gather;
@@ -362,7 +383,9 @@ uint8_t *gather_columns(struct bucket_maker *m, uint8_t *w)
 		w = (uint8_t *)stpcpy((char *)w, fields[field].name) + 1;
 		head = w;
 		w += 5;
-		if (is_text(field))
+		if (is_word(field))
+			w = put_words(g, field, w, range);
+		else if (is_text(field))
 			w = put_texts(m, field, w, range);
 		else if (!in_rare(g, field) && (ROW_DENSE >> (field & 63) & 1) && field < 64)
 			w = put_dense(g, field, w, range->number);

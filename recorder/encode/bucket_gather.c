@@ -78,7 +78,7 @@ static void gather_begin(struct bucket_maker *m, uint32_t n)
 		memset(g->rare_count, 0, sizeof(g->rare_count));
 	memset(g->rare, 0, sizeof(g->rare));
 	for (unsigned f = 0; f < 64; f++)
-		if (fields[f].type == FIELD_STRING || fields[f].type == FIELD_BINARY)
+		if ((fields[f].type == FIELD_STRING || fields[f].type == FIELD_BINARY) && !(ROW_WORDS >> f & 1))
 			g->end[f].text = g->text[f];
 		else
 			g->end[f].number = g->number[f];

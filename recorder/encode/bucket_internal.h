@@ -44,6 +44,9 @@ struct gather_rare {
 	uint32_t number; /* in flow.rare */
 };
 
+/* Fields of two words, which are kept as their numbers. */
+#define ROW_WORDS (ROW_BIT(DIR) | ROW_BIT(SIDE))
+
 union gather_end {
 	struct column_event *number;
 	struct column_text *text;

@@ -65,6 +65,16 @@ struct column_event {
 uint8_t *column_events(uint8_t *w, enum column_type type, const struct column_event *events, uint32_t count, uint32_t n,
 		       int64_t range[2]);
 
+/*
+ * STRING of up to 7 bytes, the same few again and again: values are the numbers that they have (BUCKETS.md 5.4), among which larger
+ * ones must be later in BSON's order too. COLUMN_WORD2 and 3 give the number of so many letters.
+ */
+#define COLUMN_WORD2(a, b) ((a) << 8 | (b))
+#define COLUMN_WORD3(a, b, c) ((a) << 16 | (b) << 8 | (c))
+uint8_t *column_words(uint8_t *w, const struct column_event *events, uint32_t count, uint32_t n, int64_t range[2]);
+/* Its letters, without a NUL; 8 bytes are touched. How many. */
+uint32_t column_word(uint8_t *w, int64_t word);
+
 struct column_text {
 	uint32_t at;
 	uint32_t len; /* COLUMN_TEXT_MISSING: missing */

@@ -176,8 +176,10 @@ struct flow_last {
 	const struct flow_shape *shape;
 	const uint8_t *bytes;
 	uint64_t addresses; /* fast_addresses_sum */
-	uint16_t cap;	    /* 0: there is none */
+	uint16_t cap;	    /* FLOW_NO_CAP: there is none */
 };
+#define FLOW_NO_CAP UINT16_MAX /* as no record has */
+_Static_assert(FLOW_NO_CAP > REC_CAP_MAX, "an empty frame's record has 0");
 
 static inline bool flow_fast_same(const struct flow_last *last, const struct rec_head *h, const uint8_t *b)
 {

@@ -329,10 +329,11 @@ static inline int make_rows(struct flow_maker *m, const struct batch *batch, con
 	const uint32_t rows = batch->nrecords;
 	struct some some;
 
-	memset(some.last, 0, sizeof(some.last));
 	memset(some.head, 0, SIDES * sizeof(*some.head));
-	for (unsigned side = 0; side < SIDES; side++)
+	for (unsigned side = 0; side < SIDES; side++) {
+		some.last[side] = (struct flow_last){.cap = FLOW_NO_CAP};
 		some.last_head[side] = (uint8_t)side;
+	}
 	for (uint32_t first = 0, n; first < rows; first += n) {
 		int r;
 
