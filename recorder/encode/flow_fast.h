@@ -128,7 +128,8 @@ static inline bool fast_ipv4_sum_is_right(const uint8_t *ip)
 {
 	uint64_t a = fast64(ip), b = fast64(ip + 8);
 
-	return fast_is_multiple(fast_add(fast_add(a, b), fast32(ip + 16))) & ((uint16_t)(b >> 16) != 0xffff);
+	return (unsigned)fast_is_multiple(fast_add(fast_add(a, b), fast32(ip + 16))) &
+	       ((uint16_t)(b >> 16) != 0xffff);
 }
 
 /* Of the addresses, below 2^33. */
@@ -148,7 +149,7 @@ static inline bool fast_is_unsummed(const struct flow_shape *t, uint64_t address
 {
 	uint64_t sum = addresses + __builtin_bswap32(t->proto + length) + (uint16_t)~written;
 
-	return fast_is_multiple(sum) & (written != 0) & t->summed;
+	return (unsigned)fast_is_multiple(sum) & (written != 0) & t->summed;
 }
 
 /* Bytes [0, cap) of both, where the mask has bits; at least 32, or 16. */
@@ -280,14 +281,17 @@ static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row,
 	const uint8_t *ip = b + t->l3;
 	const uint64_t first = __builtin_bswap64(fast64(ip));
 	const uint32_t length = (uint32_t)(first >> t->length_shift & 0xffff) - t->length_less;
+	const uint32_t other_length = (h->wire_len ^ (t->l4 + length)) |
+				      ((fast16(b + t->ulen_at) ^ __builtin_bswap16((uint16_t)length)) & t->ulen_mask);
 	uint64_t marks = h->marks & REC_MARKS_ALL & ~REC_MARK_CSUM_NONE;
 
-	/* Layer 4 has bytes; no padding; the header's sum; UDP says the same length. */
-	if (!(((int32_t)length > 0) & (h->wire_len == t->l4 + length) &
-	      (fast_ipv4_sum_is_right(ip) | (t->family == 6)) &
-	      !((fast16(b + t->ulen_at) ^ __builtin_bswap16((uint16_t)length)) & t->ulen_mask)))
+	/* Layer 4 has bytes; no padding, and UDP says the same length; the header's sum. */
+	if (other_length | (length - 1) >> 31)
 		return false;
-	marks |= h->side & fast_is_unsummed(t, f->addresses, length, fast16(b + t->csum_at)) ? REC_MARK_CSUM_NONE : 0;
+	if (!((unsigned)fast_ipv4_sum_is_right(ip) | (t->family == 6)))
+		return false;
+	marks |= ((h->side != 0) & (unsigned)fast_is_unsummed(t, f->addresses, length, fast16(b + t->csum_at))) *
+		 (uint64_t)REC_MARK_CSUM_NONE;
 	row->wall = (int64_t)h->time + offset;
 	put64((uint8_t *)&row->key_marks, marks << FLOW_KEY_BITS | (uint64_t)h->wire_len << 32); /* the key is added */
 	fast_members(row, t, b, first);

@@ -172,11 +172,12 @@ static void fill_layer4(struct flow_shape *t, const struct form *f)
 static void take(struct flow_shuffle *s, unsigned piece, size_t to, unsigned at, unsigned bytes, bool number)
 {
 	for (unsigned i = 0; i < bytes; i++)
-		s->from[piece][to - 16 + i] = (uint8_t)(at - s->piece_at[piece] + (number ? bytes - 1 - i : i));
+		s->from[piece][to + i] = (uint8_t)(at - s->piece_at[piece] + (number ? bytes - 1 - i : i));
 }
 
-#define TAKE(piece, member, at, bytes) take(s, piece, offsetof(struct row, member), at, bytes, true)
-#define MASK(member, bits) memcpy(s->mask + offsetof(struct row, member) - 16, &(uint32_t){bits}, sizeof(uint32_t))
+#define TAKE(piece, member, at, bytes) take(s, piece, IN_ROW(member), at, bytes, true)
+#define IN_ROW(member) (offsetof(struct row, member) - 16)
+#define MASK(member, bits) memcpy(s->mask + IN_ROW(member), &(uint32_t){bits}, sizeof(uint32_t))
 
 /* What fast_members does without them, as vectors. */
 static void fill_shuffle(struct flow_shape *t)
@@ -213,9 +214,9 @@ static void fill_shuffle(struct flow_shape *t)
 		TAKE(2, rtsval, t->clocks_at + 4, 4);
 	}
 	if (t->short_mask) /* type and code are bytes */
-		take(s, tcp ? 2 : 1, offsetof(struct row, slow.mss), t->short_at, 2, t->short_turn);
-	memcpy(s->is + offsetof(struct row, slow.has) - 16, &t->has, 8);
-	memcpy(s->is + offsetof(struct row, slow.opts) - 16, &t->opts, 4);
+		take(s, tcp ? 2 : 1, IN_ROW(slow.mss), t->short_at, 2, t->short_turn);
+	memcpy(s->is + IN_ROW(slow.has), &t->has, 8);
+	memcpy(s->is + IN_ROW(slow.opts), &t->opts, 4);
 }
 
 static struct flow_shape *place_of(unsigned tags, bool six, const struct form *f)

@@ -14,6 +14,7 @@
 
 #include "recorder/encode/document.h"
 #include "recorder/encode/document_read.h"
+#include "recorder/encode/column.h"
 #include "recorder/encode/flow_internal.h"
 #include "recorder/ledger/canonical.h"
 #include "tests/unit/packets.h"
@@ -140,6 +141,7 @@ static void check_flow(const struct batch *one, const struct ends_table *ends, c
 		plain = flow_maker_new();
 		plain->plain = true;
 	}
+	column_use(x->wire_len & 1 ? COLUMN_BEST : COLUMN_SSE2);
 	other.head = *x;
 	memcpy(other.bytes, record_bytes(x), x->cap_len);
 	if (x->cap_len)
