@@ -125,7 +125,8 @@ static inline void gather_dense(struct gather *g, uint32_t i, const struct row *
 	turn_four(r, offsetof(struct row, ltsval), g->ltsval + i, g->rtsval + i, g->flags_win + i, g->ipid_csum + i);
 }
 
-/* row_slow of four rows and of the one in front of them, as two pieces that overlap: has and the second word, and so on. */
+/* row_slow of four rows and of the one in front of them, as two pieces that overlap: has and the second word, and so
+ * on. */
 struct slow_pieces {
 	__m128i first, second;
 };
@@ -137,8 +138,8 @@ static inline struct slow_pieces slow_of(const struct row *r)
 _Static_assert(offsetof(struct row, slow) == 40 && offsetof(struct row_slow, rare) == 23, "slow_of, note_four");
 
 /*
- * A bit for each of rows [i, i + 4) that differs from the one before: in row_slow, in key or marks. The bits of rows that are not
- * there are cut off later. What the first piece has in front of row_slow does not count.
+ * A bit for each of rows [i, i + 4) that differs from the one before: in row_slow, in key or marks. The bits of rows
+ * that are not there are cut off later. What the first piece has in front of row_slow does not count.
  */
 static inline bool note_four(struct gather *g, uint32_t i, const struct row *const r[4], struct slow_pieces *before)
 {

@@ -50,27 +50,29 @@ void column_runs(struct column_writer *c, uint32_t k)
 
 /* The block of a selector with all of its slots 0, or missing. */
 #define ONES(slots, bits, shift) (((1ull << (slots) * (bits)) - 1) << (shift))
-static const uint64_t filled[2][16] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, {
-	0,
-	1 | ONES(60, 1, 4),
-	2 | ONES(30, 2, 4),
-	3 | ONES(20, 3, 4),
-	4 | ONES(15, 4, 4),
-	5 | ONES(12, 5, 4),
-	6 | ONES(10, 6, 4),
-	7 | ONES(8, 7, 8),
-	8 | ONES(7, 8, 8),
-	9 | ONES(6, 10, 4),
-	10 | ONES(5, 12, 4),
-	11 | ONES(4, 15, 4),
-	12 | ONES(3, 20, 4),
-	13 | ONES(2, 30, 4),
-	14 | ONES(1, 60, 4),
-}};
+static const uint64_t filled[2][16] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14},
+				       {
+					       0,
+					       1 | ONES(60, 1, 4),
+					       2 | ONES(30, 2, 4),
+					       3 | ONES(20, 3, 4),
+					       4 | ONES(15, 4, 4),
+					       5 | ONES(12, 5, 4),
+					       6 | ONES(10, 6, 4),
+					       7 | ONES(8, 7, 8),
+					       8 | ONES(7, 8, 8),
+					       9 | ONES(6, 10, 4),
+					       10 | ONES(5, 12, 4),
+					       11 | ONES(4, 15, 4),
+					       12 | ONES(3, 20, 4),
+					       13 | ONES(2, 30, 4),
+					       14 | ONES(1, 60, 4),
+				       }};
 
 /*
- * What fills up to COLUMN_RUN - 1 values in front of a place: blocks of the most slots that fit, down to where a block may hold the
- * place too, or of a place of no slots to the last value. Their selectors, the first one lowest; how many, and values in them.
+ * What fills up to COLUMN_RUN - 1 values in front of a place: blocks of the most slots that fit, down to where a block
+ * may hold the place too, or of a place of no slots to the last value. Their selectors, the first one lowest; how many,
+ * and values in them.
  */
 static uint32_t fills[COLUMN_SLOTS_MOST + 1][COLUMN_RUN]; /* by slots of the place; few of them are ever used */
 #define FILL_BLOCKS(fill) ((fill) >> 20 & 7)
@@ -154,8 +156,8 @@ static void put_groups(struct column_writer *c, const struct blocks *b)
 }
 
 /*
- * COLUMN_RUN or more zeros or missing values in front of a place. Behind their like they are runs, and what is odd is packed with
- * the rest; else the odd ones come first, and a run can follow. How many were written.
+ * COLUMN_RUN or more zeros or missing values in front of a place. Behind their like they are runs, and what is odd is
+ * packed with the rest; else the odd ones come first, and a run can follow. How many were written.
  */
 static uint32_t put_long(struct blocks *b, struct column_state *s, uint32_t room)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* flow.c - the maker's memory, and what it makes of a batch: rows and keys (flow_kernel.h), in flow order (flow_order.c). */
+/* flow.c - the maker's memory, and what it makes of a batch: rows and keys (flow_kernel.h), in flow order
+ * (flow_order.c). */
 #include "recorder/encode/flow_internal.h"
 
 #include <errno.h>

@@ -33,9 +33,9 @@ _Static_assert(offsetof(struct rec_head, gso_size) == offsetof(struct rec_head, 
 #define FLOW_CAP_MOST (WIRE_ETH_LEN + WIRE_TAG_LEN + WIRE_IPV6_LEN + WIRE_TCP_LEN + 20)
 
 /*
- * The same for vectors: the row's bytes [16, 64) from three pieces of 16 bytes of the frame, the begin of layer 3 and two of
- * layer 4; then the bits that count, and those that are always so. TOS, which is half a byte off in IPv6, and the window scale are
- * put to their places afterwards.
+ * The same for vectors: the row's bytes [16, 64) from three pieces of 16 bytes of the frame, the begin of layer 3 and
+ * two of layer 4; then the bits that count, and those that are always so. TOS, which is half a byte off in IPv6, and
+ * the window scale are put to their places afterwards.
  */
 enum { FLOW_PIECES = 3 };
 struct flow_shuffle {
@@ -45,8 +45,9 @@ struct flow_shuffle {
 };
 
 /*
- * A shape. Offsets are within the frame (`_at`), or within layer 3 (`_in`), 0 where there is nothing; masks are 0 then. Integers
- * named `is` and `mask` are as they lie in memory, but for those of `first`, which is layer 3's first 8 bytes in network order.
+ * A shape. Offsets are within the frame (`_at`), or within layer 3 (`_in`), 0 where there is nothing; masks are 0 then.
+ * Integers named `is` and `mask` are as they lie in memory, but for those of `first`, which is layer 3's first 8 bytes
+ * in network order.
  */
 struct flow_shape {
 	uint64_t has, opts; /* of the row; the form of the options */
@@ -56,7 +57,7 @@ struct flow_shape {
 	uint64_t address_mask[2];	 /* of the lower and the upper 8 bytes */
 	uint32_t tail_is, tail_mask;	 /* 4 bytes further behind */
 	uint32_t flow_mask, pair_mask, ports_mask;
-	uint16_t cap;		     /* 0: there is no such shape */
+	uint16_t cap; /* 0: there is no such shape */
 	uint16_t etype, ulen_mask, urg_mask, short_mask, vlan_mask;
 	uint8_t data_offset_is, data_offset_mask;
 	uint8_t seq_at, clocks_at, pair_at, csum_at, short_at, window_at, option_at, tail_at, data_offset_at, ulen_at;
@@ -66,9 +67,9 @@ struct flow_shape {
 	uint8_t proto, family, tags, summed; /* summed: layer 4's checksum is one over a pseudo header */
 	const struct flow_shape *other;	     /* of the same sizes, with other options */
 	struct flow_shuffle shuffle;
-	uint8_t same[FLOW_CAP_MOST + 14];    /* bits that the packets of a key and this shape have in common */
+	uint8_t same[FLOW_CAP_MOST + 14]; /* bits that the packets of a key and this shape have in common */
 };
-#define FLOW_SHAPES_L4 12u /* by bytes of layer 4 / 4, UDP one more */
+#define FLOW_SHAPES_L4 12u				    /* by bytes of layer 4 / 4, UDP one more */
 extern struct flow_shape flow_shapes[2][2][FLOW_SHAPES_L4]; /* tags, IPv6 */
 
 static inline uint16_t fast16(const uint8_t *at)
@@ -107,8 +108,9 @@ static inline uint64_t fast_pair32(const uint8_t *at)
 }
 
 /*
- * Sums of 16-bit words, in any order of their bytes, modulo 65535: so is a number of 64 bits, as 2^16 is 1 then. What carries out
- * is added, being 2^64. Whether it is a multiple tells the product with the inverse: only multiples give less than so much.
+ * Sums of 16-bit words, in any order of their bytes, modulo 65535: so is a number of 64 bits, as 2^16 is 1 then. What
+ * carries out is added, being 2^64. Whether it is a multiple tells the product with the inverse: only multiples give
+ * less than so much.
  */
 static inline uint64_t fast_add(uint64_t a, uint64_t b)
 {
@@ -128,8 +130,7 @@ static inline bool fast_ipv4_sum_is_right(const uint8_t *ip)
 {
 	uint64_t a = fast64(ip), b = fast64(ip + 8);
 
-	return (unsigned)fast_is_multiple(fast_add(fast_add(a, b), fast32(ip + 16))) &
-	       ((uint16_t)(b >> 16) != 0xffff);
+	return (unsigned)fast_is_multiple(fast_add(fast_add(a, b), fast32(ip + 16))) & ((uint16_t)(b >> 16) != 0xffff);
 }
 
 /* Of the addresses, below 2^33. */
@@ -144,7 +145,8 @@ static inline uint64_t fast_addresses_sum(const struct flow_shape *t, const uint
 	return (sum & UINT32_MAX) + (sum >> 32);
 }
 
-/* Layer 4 of `length` bytes has the bare sum of its pseudo header (packet_pseudo_sum), which never is 0; as it is written. */
+/* Layer 4 of `length` bytes has the bare sum of its pseudo header (packet_pseudo_sum), which never is 0; as it is
+ * written. */
 static inline bool fast_is_unsummed(const struct flow_shape *t, uint64_t addresses, uint32_t length, uint16_t written)
 {
 	uint64_t sum = addresses + __builtin_bswap32(t->proto + length) + (uint16_t)~written;
@@ -262,10 +264,9 @@ static inline void fast_members(struct row *row, const struct flow_shape *t, con
 					      (uint64_t)(csum_urg >> 16) << 48);
 	row->slow.has = t->has;
 	put64((uint8_t *)&row->slow.opts, t->opts | (first >> t->flow_shift & t->flow_mask) << 32);
-	put64((uint8_t *)&row->slow.mss, number | (uint64_t)(csum_urg & t->urg_mask) << 16 |
-						 (uint64_t)b[t->l3 + t->ttl_in] << 32 |
-						 (first >> t->tos_shift & 0xff) << 40 |
-						 (uint64_t)(b[t->window_at] & t->window_mask) << 48);
+	put64((uint8_t *)&row->slow.mss,
+	      number | (uint64_t)(csum_urg & t->urg_mask) << 16 | (uint64_t)b[t->l3 + t->ttl_in] << 32 |
+		      (first >> t->tos_shift & 0xff) << 40 | (uint64_t)(b[t->window_at] & t->window_mask) << 48);
 }
 #endif
 
@@ -273,9 +274,8 @@ static inline void fast_members(struct row *row, const struct flow_shape *t, con
  * Fills *row, but for what only the key tells: its number; which clock is whose (the sender's stands in ltsval);
  * whether SIDE is there. False: something that each packet has for itself is not as it should be, *row is of no use.
  */
-static inline __attribute__((always_inline)) bool flow_fast_row(struct row *row, const struct flow_last *f,
-								const struct rec_head *h, const uint8_t *b,
-								int64_t offset)
+static inline __attribute__((always_inline)) bool
+flow_fast_row(struct row *row, const struct flow_last *f, const struct rec_head *h, const uint8_t *b, int64_t offset)
 {
 	const struct flow_shape *t = f->shape;
 	const uint8_t *ip = b + t->l3;

@@ -56,7 +56,7 @@ static const struct form {
 	 .tail_is = 0x030301,
 	 .tail_mask = 0xffffff},
 	{.proto = WIRE_UDP, .left = 8, .has = PORTS | ROW_BIT(CSUM)},
-	{.proto = WIRE_ICMP, .left = 8, .has = ECHO, .option_is = 0, .option_mask = 0xf7},	/* 0, 8 */
+	{.proto = WIRE_ICMP, .left = 8, .has = ECHO, .option_is = 0, .option_mask = 0xf7},     /* 0, 8 */
 	{.proto = WIRE_ICMPV6, .left = 8, .has = ECHO, .option_is = 128, .option_mask = 0xfe}, /* 128, 129 */
 };
 
@@ -168,7 +168,8 @@ static void fill_layer4(struct flow_shape *t, const struct form *f)
 	}
 }
 
-/* The row's bytes from `to` on are those of the frame from `at` on, the last one first where the number is one in network order. */
+/* The row's bytes from `to` on are those of the frame from `at` on, the last one first where the number is one in
+ * network order. */
 static void take(struct flow_shuffle *s, unsigned piece, size_t to, unsigned at, unsigned bytes, bool number)
 {
 	for (unsigned i = 0; i < bytes; i++)
