@@ -83,7 +83,7 @@ turns() {
     empties=$(awk "BEGIN { print $empties + $took_now }")
     [[ $rate -le $fastest ]] || fastest=$rate
     all=$keep_all all_bytes=$keep_bytes took=$keep_took
-    send p0 $n --first $((warm + i * n / per)) --quiet-per $per "$@"
+    send p0 $n --first $((warm + (per ? i * n / per : 0))) --quiet-per $per "$@"
     [[ $rate -le $mine ]] || mine=$rate
   done
   share=$(awk "BEGIN { printf \"%.0f\", 100 * $empties / $took }") best=$((100 * mine / fastest)) full=$fastest
@@ -153,7 +153,9 @@ pairs() {
   shift 2
   for i in 1 2 3 4 5 6 7 8 9; do
     send p1 $((count / 20)) "$@"; e+=("$(awk "BEGIN { print 1e9 / $rate }")")
-    send "$iface" $((count / 20)) "$@"; m+=("$(awk "BEGIN { print 1e9 / $rate }")")
+    send "$iface" $((count / 20)) "$@"
+    at_least "$label: packets a second" "$rate" 100000 >&2
+    m+=("$(awk "BEGIN { print 1e9 / $rate }")")
   done
   awk -v e="$(median "${e[@]}")" -v m="$(median "${m[@]}")" -v label="$label" 'BEGIN {
     printf "flood.%s %.0f ns a packet beside %.0f of the empty program: %.0f %% of its rate\n", label, m - e, e, 100 * e / m }'
