@@ -26,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define REC_ABI 5u
+#define REC_ABI 6u
 
 /* ---- hooks ------------------------------------------------------------------------------------------------ */
 
@@ -289,7 +289,7 @@ _Static_assert(sizeof(union rec_desk) == 64, "one cache line for each desk eleme
 
 struct rec_policy {
 	__u32 own_flows;                /* entries in `own`; 0: it is not asked */
-	__u32 reserved;
+	__u32 watched;                  /* the program's: window in which a ring was last watched (flood.h), boot ns >> REC_WINDOW_SHIFT */
 	__u16 own_port[REC_OWN_PORTS];  /* database ports, network byte order, 0 = unused: asked before `own` is */
 	__u8 rest[40];
 };

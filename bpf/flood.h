@@ -9,8 +9,9 @@
  *
  *   known     conversations stored in the last minute. One that is in it since before, and is not heavy itself,
  *             is stored even when one of its ends is: so those that a flood's victim already had go on in detail. From seven
- *             eighths on that goes for seniors only: known before the ring was half full, and not heavy since. What a flood
- *             made known while it came in, and what paused for as long as it takes to be light again, is none. Where it ends:
+ *             eighths on that goes for seniors only: seen twice since any ring was last half full, and not heavy since. What a flood
+ *             made known while it came in, or by coming again and again, and what paused for as long as it takes to be light, is none.
+ *             Where it ends:
  *             when a flood's own seniors are more than a quarter of the packets that a ring has room for
  *   heavy     packets of a source, of a destination, decaying. A new key takes the place of the lightest, which
  *             weighs down by one for each that knocks (Misra and Gries, "Finding repeated elements", 1982): many
@@ -41,8 +42,8 @@
 #define REC_COUNT_MOST 0x3fffu
 #define REC_HEAVY_MOST 0x7fffu
 #define REC_EARLIER 0x8000u /* it was seen in an earlier window already */
-#define REC_SENIOR 0x4000u  /* and that while the ring was not watched, and behind a quiet window; it has not been loud since */
-#define REC_LOUD 2u         /* packets in a window that a senior may have in any case */
+#define REC_SENIOR 0x4000u  /* and no ring of the capture was watched between the two; it has not been loud since */
+#define REC_LOUD 2u         /* a count that a senior may have in any case */
 #define REC_MINUTE 448u     /* windows */
 #define REC_AHEAD 8u        /* windows that another CPU's clock may be ahead of ours */
 
@@ -78,14 +79,14 @@ REC_INLINE __u32 rec_known_age(__u64 e, __u32 window)
 
 /*
  * Looks for a conversation in its set of four. Found: *count is its packets, with EARLIER and SENIOR where it is so; returns
- * NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on. most: packets in a window with
- * which it is no senior any more.
+ * NULL. Not found: *count is 0; where it may be entered, or NULL: all four are others' that go on. most: the count beyond
+ * which it is no senior any more; calm: windows since a ring of the capture was watched.
  *
  * All CPUs share the table and nothing locks it: a word is stored at once, and what is lost when two store is a count or an
- * entry, which comes again. Each packet is counted, for `each` packets, only when that is not 0 (the ring is watched), else the
- * first of a window: few stores, so CPUs do not take each other's lines away.
+ * entry, which comes again. A packet is counted, for `each` packets, only when that is not 0 (its ring is watched), so the answer to
+ * one that went out is no second one; else the first of a window is noted: few stores, so CPUs do not take each other's lines away.
  */
-REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u32 most, __u32 *count)
+REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u32 most, __u32 calm, __u32 *count)
 {
 	__u32 oldest = 0, age;
 	__u64 *place = 0;
@@ -96,17 +97,20 @@ REC_INLINE __u64 *rec_known(__u64 *set, __u32 tag, __u32 window, __u32 each, __u
 
 		if (REC_ENTRY_TAG(e) == tag && (__u16)e) {
 			__u32 n = (__u32)e & REC_COUNT_MOST, rank = (__u32)e & (REC_EARLIER | REC_SENIOR);
-			const int loud = n > REC_LOUD;
 
 			age = rec_known_age(e, window);
+			if (!age)
+				window = (__u32)(e >> 16); /* of a clock that is ahead */
 			n = age < 15 ? n >> age : 0;
 			if (age > REC_MINUTE)
 				rank = 0;
 			else if (age)
-				rank |= each || loud ? REC_EARLIER : REC_EARLIER | REC_SENIOR;
-			n = rec_count_more(n, each ? each : 1, REC_COUNT_MOST);
+				rank |= each || age >= calm ? REC_EARLIER : REC_EARLIER | REC_SENIOR;
+			n = rec_count_more(n, each, REC_COUNT_MOST);
 			if (each && n > most)
 				rank &= REC_EARLIER;
+			if (!(n | rank))
+				n = 1; /* an entry of 0 is none */
 			if (age || each)
 				set[i] = rec_entry(tag, window, n | rank);
 			*count = n | rank;
@@ -190,14 +194,16 @@ REC_INLINE __u32 rec_flood_limit(__u32 fill)
 }
 
 /*
- * The same of a conversation: 8 at thirteen sixteenths, then 4, 2, 1, so that thousands that are known are heavy while there is
+ * The same of a conversation: 32 at thirteen sixteenths, then 8, 4, 2, 1, so that thousands that are known are heavy while there is
  * room for what they send before they are.
  */
 REC_INLINE __u32 rec_flow_limit(__u32 fill)
 {
 	if (fill < 13)
 		return rec_flood_limit(fill);
-	return fill <= REC_FILL_NEW ? 8u >> (fill - 13) : 1;
+	if (fill <= REC_FILL_NEW)
+		return fill == 13 ? 32 : fill == 14 ? 8 : 4;
+	return fill <= REC_FILL_NEW + 2 ? 2 : 1;
 }
 
 /* rec_known's `most`. */

@@ -416,14 +416,18 @@ static __always_inline enum rec_term take(const struct packet *pk, enum kind kin
 		return tally(ring, protocol_parsed(slot), wire, now, (__u32)s->epoch);
 	if (floods_on && !*blocked) {
 		const int fills = fill >= REC_FILL_WATCH;
-		__u32 tag = slot->head.hash, window = REC_WINDOW_NO(now);
+		__u32 tag = slot->head.hash, window = (__u32)(now >> REC_WINDOW_SHIFT), calm;
+		struct rec_policy *p = bpf_map_lookup_elem(&policy, &zero);
 		__u8 *table = bpf_map_lookup_elem(&known, &zero);
 
-		if (!table)
+		if (!table || !p)
 			return REC_LOST_NO_RING;
+		calm = window - relaxed(p->watched);
+		if (unlikely(fills && calm))
+			relaxed(p->watched) = window;
 		table += 32 * (tag & (REC_KNOWN_SETS(size) - 1));
 		entry = rec_known((__u64 *)table, tag, window, REC_LIKE_WHO(-like) == REC_LIKE_FLOW ? REC_LIKE_PACKETS(-like) : fills,
-				  rec_loud(fill), &flow);
+				  rec_loud(fill), calm, &flow);
 		if (unlikely(fills)) {
 			n = rec_pressure(slot, now, cpu << 16 | cap, HOW(fill, flow, (__u32)-like), (__u32)s->epoch);
 			if (n)

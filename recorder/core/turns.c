@@ -2,15 +2,10 @@
 #include "recorder/core/turns.h"
 
 #include <errno.h>
-#include <sched.h>
 
 void turns_begin(struct turns *turns, unsigned most)
 {
-	cpu_set_t cpus;
-	int n = sched_getaffinity(0, sizeof(cpus), &cpus) ? 2 : CPU_COUNT(&cpus); /* fails beyond 1,024 CPUs */
-
-	n = n < 2 ? 2 : n;
-	sem_init(&turns->free, 0, (unsigned)n < most ? (unsigned)n : most);
+	sem_init(&turns->free, 0, most);
 }
 
 void turns_end(struct turns *turns)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * turns.h - who computes, with much memory, takes turns: as many at once as there are CPUs, since more would not be sooner done
- * and each has memory of its own. Threads may wait; who has a turn never waits for another one.
+ * turns.h - what takes much memory is done by few at once; the others wait. Who has a turn waits for nobody else's.
  */
 #ifndef XDP_RECORDER_CORE_TURNS_H
 #define XDP_RECORDER_CORE_TURNS_H
@@ -12,7 +11,7 @@ struct turns {
 	sem_t free;
 };
 
-/* As many turns as CPUs that this thread may run on, but two at least (one may wait for the disk) and `most` at most. */
+/* `most` at once. */
 void turns_begin(struct turns *turns, unsigned most);
 void turns_end(struct turns *turns);
 

@@ -29,7 +29,7 @@
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
 #define SPARE 32			  /* buffers kept for the next commands */
-#define MAKERS 8			  /* at most, and kept for the next batches of buckets; up to 64 MB each */
+#define MAKERS 2			  /* batches of buckets encoded at once; their memory, up to 64 MB each, is kept for the next ones */
 #define CHECK_ONE_IN 256u		  /* buckets, by their ids, that are decoded again whatever the options say */
 
 /* A command without an answer, from the moment that it was given up until nothing can come of it any more. */

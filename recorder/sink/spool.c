@@ -92,7 +92,7 @@ static int appended(struct spool *s, int err, struct sink_report *report)
 	pthread_mutex_lock(&s->lock);
 	s->appending--;
 	pthread_mutex_unlock(&s->lock);
-	s->full = err != 0;
+	s->full = err && err != -ECANCELED;
 	if (!err) {
 		report->spooled = true;
 		return 0;
@@ -137,6 +137,7 @@ static void spool_job_free(struct sink *sink, struct sink_job *job)
 static enum sink_outcome keep(struct spool *s, struct sink_job *job, struct sink_report *report)
 {
 	struct batch *batch = job->batch;
+	int err;
 
 	if (batch->open) { /* it would be replaced, and a file is not: it is to be closed first */
 		report->close = report->away = true;
@@ -144,8 +145,9 @@ static enum sink_outcome keep(struct spool *s, struct sink_job *job, struct sink
 		return SINK_AGAIN;
 	}
 	append_begins(s);
-	if (appended(s, spool_put_batch(s, batch, job->sent || batch->attempted || batch->there), report))
-		return SINK_AGAIN;
+	err = spool_put_batch(s, batch, job->sent || batch->attempted || batch->there);
+	if (appended(s, err, report))
+		return err == -ECANCELED ? SINK_ENDED : SINK_AGAIN;
 	note_spooled(s, job->sent);
 	s->spooled_batches++;
 	s->spooled_packets += batch->nrecords;

@@ -14,7 +14,7 @@
 struct spool_round;
 struct spool_scratch;
 
-#define SPOOL_SCRATCH 4 /* at most, and kept for the next ones; up to 50 MB each */
+#define SPOOL_SCRATCH 2 /* batches packed at once; their memory, up to 25 MB each, is kept for the next ones */
 
 struct spool_decision {
 	uint32_t day;
@@ -57,7 +57,7 @@ static inline struct spool *spool_of(struct sink *sink)
 
 /* ---- spool_pack.c ---- */
 
-/* Appends it, durable when it returns. 0 or -errno. `attempted`: parts of it may have been sent. */
+/* Appends it, durable when it returns. 0 or -errno, -ECANCELED: the sink was cancelled first. `attempted`: parts of it may have been sent. */
 int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted);
 
 void spool_scratch_free(struct spool *s);

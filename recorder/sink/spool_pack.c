@@ -16,8 +16,8 @@
 
 struct spool_scratch {
 	ZSTD_CCtx *zstd;
-	uint8_t *raw, *packed;
-	size_t raw_room, packed_room;
+	uint8_t *raw;
+	size_t room;
 };
 
 static void scratch_free(struct spool_scratch *scratch)
@@ -26,7 +26,6 @@ static void scratch_free(struct spool_scratch *scratch)
 		return;
 	ZSTD_freeCCtx(scratch->zstd);
 	free(scratch->raw);
-	free(scratch->packed);
 	free(scratch);
 }
 
@@ -81,73 +80,82 @@ void spool_scratch_free(struct spool *s)
 		scratch_free(s->scratch[i]);
 }
 
-static bool make_room(uint8_t **bytes, size_t *room, size_t wanted)
+static bool make_room(struct spool_scratch *scratch, size_t wanted)
 {
-	uint8_t *more;
-
-	if (wanted <= *room)
+	if (wanted <= scratch->room)
 		return true;
-	more = malloc(wanted); /* what was in it is not needed */
-	if (!more)
-		return false;
-	free(*bytes);
-	*bytes = more;
-	*room = wanted;
-	return true;
+	free(scratch->raw); /* what was in it is not needed */
+	scratch->raw = malloc(wanted);
+	scratch->room = scratch->raw ? wanted : 0;
+	return scratch->raw;
 }
 
 /* ---- in ---- */
 
-/* Packs `raw` and appends it. */
-static int append(struct spool *s, struct spool_scratch *scratch, struct spool_head *head, const uint8_t *raw,
-		  size_t length)
+/* A record whose head is still to be written, and `used` bytes of payload behind it: to be freed. NULL: no memory. */
+static uint8_t *pack(ZSTD_CCtx *zstd, struct spool_head *head, const uint8_t *raw, size_t length, size_t *used)
 {
-	size_t room = ZSTD_compressBound(length), used = length;
-	uint8_t *payload;
+	size_t room = ZSTD_compressBound(length);
+	uint8_t *record = malloc(sizeof(*head) + room), *payload = record + sizeof(*head);
 
-	if (length > SPOOL_PAYLOAD_MAX)
-		return -EFBIG;
-	if (!make_room(&scratch->packed, &scratch->packed_room, sizeof(*head) + room))
-		return -ENOMEM;
-	payload = scratch->packed + sizeof(*head);
+	if (!record)
+		return NULL;
 	head->raw = (uint32_t)length;
 	if (length >= SMALL) {
-		used = ZSTD_compressCCtx(scratch->zstd, payload, room, raw, length, LEVEL);
-		head->packed = !ZSTD_isError(used) && used < length;
+		*used = zstd ? ZSTD_compressCCtx(zstd, payload, room, raw, length, LEVEL)
+			     : ZSTD_compress(payload, room, raw, length, LEVEL);
+		head->packed = !ZSTD_isError(*used) && *used < length;
 	}
 	if (!head->packed) {
-		used = length;
+		*used = length;
 		memcpy(payload, raw, length);
 	}
-	return spool_store_append(s->store, head, scratch->packed, used);
+	return record;
+}
+
+/* Takes the record; waits for the disk, with nothing in hand that others wait for. */
+static int append(struct spool *s, struct spool_head *head, uint8_t *record, size_t used)
+{
+	int err = record ? spool_store_append(s->store, head, record, used) : -ENOMEM;
+
+	free(record);
+	return err;
 }
 
 int spool_put_batch(struct spool *s, const struct batch *batch, bool attempted)
 {
 	struct spool_head head = {.type = SPOOL_BATCH, .number = batch->number, .packets = batch->nrecords};
-	struct spool_scratch *scratch = scratch_take(s);
-	size_t length = spool_batch_size(batch);
+	size_t length = spool_batch_size(batch), used = 0;
+	struct spool_scratch *scratch;
 	struct batch kept = *batch;
-	int err = -ENOMEM;
+	uint8_t *record = NULL;
 
+	if (length > SPOOL_PAYLOAD_MAX)
+		return -EFBIG;
 	kept.attempted = attempted;
 	memcpy(head.capture, batch->source->capture, CAPTURE_ID_LEN);
 	memcpy(&head.digest, batch->digest, sizeof(head.digest));
-	if (scratch && make_room(&scratch->raw, &scratch->raw_room, length)) {
+	scratch = scratch_take(s);
+	if (s->cancelled) { /* while it waited for its turn */
+		scratch_give(s, scratch);
+		return -ECANCELED;
+	}
+	if (scratch && make_room(scratch, length)) {
 		spool_batch_pack(&kept, scratch->raw);
-		err = append(s, scratch, &head, scratch->raw, length);
+		record = pack(scratch->zstd, &head, scratch->raw, length, &used);
 	}
 	scratch_give(s, scratch);
-	return err;
+	return append(s, &head, record, used);
 }
 
 int spool_put_documents(struct spool *s, const char *family, uint32_t day, const bson_t *const *documents, size_t count,
 			const bson_value_t *from, const bson_value_t *to)
 {
 	struct spool_head head = {.type = SPOOL_PUT, .documents = (uint32_t)count};
-	struct spool_scratch *scratch = scratch_take(s);
 	bson_t whole = BSON_INITIALIZER, list;
-	int err = -ENOMEM;
+	uint8_t *record = NULL;
+	size_t used = 0;
+	int err;
 
 	BSON_APPEND_UTF8(&whole, "family", family);
 	BSON_APPEND_INT32(&whole, "day", (int32_t)day);
@@ -164,9 +172,9 @@ int spool_put_documents(struct spool *s, const char *family, uint32_t day, const
 		BSON_APPEND_DOCUMENT(&list, key, documents[i]);
 	}
 	bson_append_array_end(&whole, &list);
-	if (scratch)
-		err = append(s, scratch, &head, bson_get_data(&whole), whole.len);
-	scratch_give(s, scratch);
+	if (whole.len <= SPOOL_PAYLOAD_MAX)
+		record = pack(NULL, &head, bson_get_data(&whole), whole.len, &used);
+	err = whole.len <= SPOOL_PAYLOAD_MAX ? append(s, &head, record, used) : -EFBIG;
 	bson_destroy(&whole);
 	return err;
 }

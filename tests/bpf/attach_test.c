@@ -867,7 +867,7 @@ static void names_and_sizes(void **state)
 
 	(void)state;
 	assert_int_equal(capture_pin_path(path, sizeof(path), NULL, "a.b/c", "eth0.5"), 0);
-	assert_string_equal(path, "/sys/fs/bpf/xdp-recorder/5/a%2eb%2fc/eth0%2e5");
+	assert_string_equal(path, "/sys/fs/bpf/xdp-recorder/6/a%2eb%2fc/eth0%2e5");
 	assert_int_equal(capture_pin_path(path, 30, NULL, "instance", "eth0.5"), -ENAMETOOLONG);
 	for (unsigned n = 1; n < 300; n++) {
 		uint64_t each = capture_ring_default(n);

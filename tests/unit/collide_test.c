@@ -201,18 +201,18 @@ static void a_known_one_stays(void **unused)
 	uint32_t flow;
 
 	(void)unused;
-	*rec_known(set, 7, 100, 0, ~0u, &flow) = rec_entry(7, 100, 1);
-	assert_null(rec_known(set, 7, 101, 0, ~0u, &flow));
+	*rec_known(set, 7, 100, 0, ~0u, REC_MINUTE, &flow) = rec_entry(7, 100, 1);
+	assert_null(rec_known(set, 7, 101, 0, ~0u, REC_MINUTE, &flow));
 	for (unsigned i = 0; i < 1000000; i++) {
 		uint32_t tag = dice() | 16;
-		__u64 *place = rec_known(set, tag, 102 + i / 3000, 0, ~0u, &flow);
+		__u64 *place = rec_known(set, tag, 102 + i / 3000, 0, ~0u, REC_MINUTE, &flow);
 
 		if (place)
 			*place = rec_entry(tag, 102 + i / 3000, 1);
 	}
-	assert_null(rec_known(set, 7, 102 + 333, 0, ~0u, &flow));
+	assert_null(rec_known(set, 7, 102 + 333, 0, ~0u, REC_MINUTE, &flow));
 	assert_true(flow & REC_EARLIER);
-	assert_non_null(rec_known(set, 3, 102 + 333 + REC_MINUTE + 1, 0, ~0u, &flow)); /* the control: a minute later it is forgotten */
+	assert_non_null(rec_known(set, 3, 102 + 333 + REC_MINUTE + 1, 0, ~0u, REC_MINUTE, &flow)); /* the control: a minute later it is forgotten */
 }
 
 int main(void)

@@ -137,74 +137,104 @@ static void known_are_kept(void **unused)
 
 	(void)unused;
 	for (uint32_t tag = 1; tag <= 4; tag++) {
-		place = rec_known(set, tag, 10, 0, ~0u, &flow);
+		place = rec_known(set, tag, 10, 0, ~0u, REC_MINUTE, &flow);
 		assert_non_null(place);
 		*place = rec_entry(tag, 10, 1);
 		last = place;
 	}
 	for (uint32_t tag = 1; tag <= 3; tag++) { /* in a later window: known */
-		assert_null(rec_known(set, tag, 12, 0, ~0u, &flow));
+		assert_null(rec_known(set, tag, 12, 0, ~0u, REC_MINUTE, &flow));
 		assert_true(flow & REC_EARLIER);
 	}
-	place = rec_known(set, 99, 12, 0, ~0u, &flow);
+	place = rec_known(set, 99, 12, 0, ~0u, REC_MINUTE, &flow);
 	assert_ptr_equal(place, last); /* the one that was not seen again */
 	*place = rec_entry(99, 12, 1);
-	assert_null(rec_known(set, 99, 13, 0, ~0u, &flow));
-	assert_null(rec_known(set, 100, 14, 0, ~0u, &flow)); /* all four go on */
+	assert_null(rec_known(set, 99, 13, 0, ~0u, REC_MINUTE, &flow));
+	assert_null(rec_known(set, 100, 14, 0, ~0u, REC_MINUTE, &flow)); /* all four go on */
 	assert_int_equal(flow, 0);
-	assert_non_null(rec_known(set, 100, 12 + REC_MINUTE + 2, 0, ~0u, &flow));
+	assert_non_null(rec_known(set, 100, 12 + REC_MINUTE + 2, 0, ~0u, REC_MINUTE, &flow));
 }
 
-/* Known before the ring is watched: a senior. Heavy while it is: none any more, until it is not watched again. */
+/* Known before a ring is watched: a senior. Heavy while it is: none any more, until it came twice since. */
 static void seniors(void **unused)
 {
+	const uint32_t calm = REC_MINUTE;
 	__u64 set[4] = {0};
 	uint32_t flow;
 
 	(void)unused;
-	*rec_known(set, 1, 10, 0, ~0u, &flow) = rec_entry(1, 10, 1);
-	*rec_known(set, 2, 10, 1, ~0u, &flow) = rec_entry(2, 10, 1);
-	assert_null(rec_known(set, 1, 11, 0, ~0u, &flow));
-	assert_int_equal(flow, 1 | REC_EARLIER | REC_SENIOR);
-	assert_null(rec_known(set, 2, 11, 1, ~0u, &flow));
+	*rec_known(set, 1, 10, 0, ~0u, calm, &flow) = rec_entry(1, 10, 1);
+	*rec_known(set, 2, 10, 1, ~0u, calm, &flow) = rec_entry(2, 10, 1);
+	assert_null(rec_known(set, 1, 11, 0, ~0u, calm, &flow));
+	assert_int_equal(flow, REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 2, 11, 1, ~0u, 0, &flow));
 	assert_int_equal(flow, 1 | REC_EARLIER);
-	assert_null(rec_known(set, 1, 11, 7, 8, &flow));
+	assert_null(rec_known(set, 1, 11, 8, 8, 0, &flow));
 	assert_int_equal(flow, 8 | REC_EARLIER | REC_SENIOR);
-	assert_null(rec_known(set, 1, 11, 1, 8, &flow));
+	assert_null(rec_known(set, 1, 11, 0, 8, 0, &flow)); /* in a ring that is not watched: the answer to it */
+	assert_int_equal(flow, 8 | REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 1, 11, 1, 8, 0, &flow));
 	assert_int_equal(flow, 9 | REC_EARLIER);
-	assert_null(rec_known(set, 1, 20, 0, 8, &flow)); /* it was when it was last seen */
-	assert_int_equal(flow, 1 | REC_EARLIER);
-	assert_null(rec_known(set, 1, 20, 0, 8, &flow)); /* the same window: nothing is written */
-	assert_null(rec_known(set, 1, 21, 0, 8, &flow));
+	assert_null(rec_known(set, 1, 20, 0, 8, 5, &flow)); /* it was not seen since window 15 */
+	assert_int_equal(flow, REC_EARLIER);
+	assert_null(rec_known(set, 1, 20, 0, 8, 5, &flow)); /* the same window: nothing is written */
+	assert_null(rec_known(set, 1, 21, 0, 8, 1, &flow)); /* a ring was watched in window 20, be it another one */
+	assert_int_equal(flow, REC_EARLIER);
+	assert_null(rec_known(set, 1, 23, 0, 8, 3, &flow));
+	assert_int_equal(flow, REC_EARLIER | REC_SENIOR);
+	assert_null(rec_known(set, 1, 22, 1, 8, 2, &flow)); /* another CPU's clock: not a day ago */
 	assert_int_equal(flow, 1 | REC_EARLIER | REC_SENIOR);
-	assert_null(rec_known(set, 1, 20, 1, 8, &flow)); /* another CPU's clock: not a day ago */
+	assert_null(rec_known(set, 1, 23, 1, 8, 3, &flow)); /* and what it wrote is of this window */
 	assert_int_equal(flow, 2 | REC_EARLIER | REC_SENIOR);
-	assert_null(rec_known(set, 1, 20 + REC_MINUTE + 1, 1, 8, &flow));
+	assert_null(rec_known(set, 1, 23 + REC_MINUTE + 1, 1, 8, calm, &flow));
 	assert_int_equal(flow, 1);
+	assert_null(rec_known(set, 1, 23 + 2 * (REC_MINUTE + 1), 0, 8, calm, &flow));
+	assert_int_equal(flow, 1); /* 0 would be no entry */
+}
+
+/* By the ring's size alone: sixteenths, then eight steps of the last one, full. */
+static void fills(void **unused)
+{
+	const uint32_t ring = 1u << 22, sixteenth = ring / 16;
+
+	(void)unused;
+	for (uint32_t i = 0; i <= REC_FILL_NEW; i++) {
+		assert_int_equal(rec_flood_fill(i * sixteenth, ring), i);
+		assert_int_equal(rec_flood_fill(i * sixteenth + sixteenth / 8 - 1, ring), i);
+	}
+	for (uint32_t i = 0; i < 8; i++)
+		assert_int_equal(rec_flood_fill(15 * sixteenth + i * sixteenth / 8, ring), 15 + i);
+	assert_int_equal(rec_flood_fill(ring - 1, ring), 22);
+	assert_int_equal(rec_flood_fill(ring, ring), 23);
+	assert_int_equal(REC_FILL_LAST, 22);
+	assert_int_equal(REC_FILL_FULL, 23);
 }
 
 static void limits_fall(void **unused)
 {
+	/* of a conversation, from ten sixteenths on */
+	static const uint32_t flows[] = {8192, 2048, 512, 32, 8, 4, 2, 2, 1, 1, 1, 1, 1};
+	const uint32_t senior = REC_EARLIER | REC_SENIOR;
+
 	(void)unused;
 	assert_int_equal(rec_flood_why(REC_FILL_COUNT - 1, REC_COUNT_MOST, ~0u, ~0u), 0);
-	for (uint32_t fill = REC_FILL_COUNT; fill < REC_FILL_NEW; fill++) {
-		uint32_t limit = rec_flood_limit(fill);
+	for (uint32_t fill = REC_FILL_COUNT; fill < REC_FILL_FULL; fill++) {
+		uint32_t limit = rec_flood_limit(fill), flow = flows[fill - REC_FILL_COUNT];
+		int known = fill < REC_FILL_SENIOR, stays = fill < REC_FILL_LAST;
 
-		assert_int_equal(limit, 8192u >> 2 * (fill - REC_FILL_COUNT));
-		uint32_t flow = fill < 13 ? limit : fill == 13 ? 8 : 4;
-
-		assert_int_equal(rec_flood_why(fill, flow, limit, limit), 0);
+		assert_int_equal(limit, fill < REC_FILL_NEW ? 8192u >> 2 * (fill - REC_FILL_COUNT) : 8);
+		assert_int_equal(rec_flow_limit(fill), flow);
+		assert_int_equal(rec_loud(fill), flow < REC_LOUD ? REC_LOUD : flow);
+		assert_int_equal(rec_flood_why(fill, flow, limit, limit), fill < REC_FILL_NEW ? 0 : REC_WHY_NEW);
+		assert_int_equal(rec_flood_why(fill, flow | REC_EARLIER, limit, limit), 0);
 		assert_int_equal(rec_flood_why(fill, flow + 1, 0, 0), REC_WHY_FLOW);
-		assert_int_equal(rec_flood_why(fill, (flow + 1) | REC_EARLIER | REC_SENIOR, 0, 0), REC_WHY_FLOW);
+		assert_int_equal(rec_flood_why(fill, (flow + 1) | senior, 0, 0), REC_WHY_FLOW);
 		assert_int_equal(rec_flood_why(fill, 1, 0, limit + 1), REC_WHY_DEST);
 		assert_int_equal(rec_flood_why(fill, 1, limit + 1, 0), REC_WHY_SOURCE);
-		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER, limit + 1, limit + 1), fill < REC_FILL_SENIOR ? 0 : REC_WHY_DEST);
-		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER | REC_SENIOR, limit + 1, limit + 1), 0);
+		assert_int_equal(rec_flood_why(fill, 1 | REC_EARLIER, limit + 1, limit + 1), known ? 0 : REC_WHY_DEST);
+		assert_int_equal(rec_flood_why(fill, 1 | senior, limit + 1, limit + 1), stays ? 0 : REC_WHY_DEST);
 	}
-	assert_int_equal(rec_flood_why(REC_FILL_NEW, 0, 0, 0), REC_WHY_NEW);
-	assert_int_equal(rec_flood_why(REC_FILL_NEW, 1 | REC_EARLIER, 0, 0), 0);
-	assert_int_equal(rec_flood_why(REC_FILL_LAST, 1 | REC_EARLIER | REC_SENIOR, 0, 9), REC_WHY_DEST);
-	assert_int_equal(rec_flood_why(REC_FILL_FULL, 1 | REC_EARLIER | REC_SENIOR, 0, 0), REC_WHY_FULL);
+	assert_int_equal(rec_flood_why(REC_FILL_FULL, 1 | senior, 0, 0), REC_WHY_FULL);
 }
 
 static const char *text_at(const bson_t *document, const char *name)
@@ -276,7 +306,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_are_exact), cmocka_unit_test(an_epoch_before_is_empty), cmocka_unit_test(heavy_stays),
-		cmocka_unit_test(known_are_kept), cmocka_unit_test(seniors), cmocka_unit_test(limits_fall),	      cmocka_unit_test(documents),
+		cmocka_unit_test(known_are_kept), cmocka_unit_test(seniors), cmocka_unit_test(fills), cmocka_unit_test(limits_fall),	      cmocka_unit_test(documents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
