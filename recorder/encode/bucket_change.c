@@ -312,12 +312,13 @@ static bool new_hosts(struct bucket_maker *m, uint32_t bucket, uint32_t number)
 /* The rows that gather_keys looks at; their keys, which lie in the order in which they came, are under way. */
 static uint32_t list_keys(const struct bucket_maker *m, uint16_t *list)
 {
-	const struct gather *g = m->gather;
+	struct gather *g = m->gather;
+	const uint32_t *key_marks = gather_key_marks(g);
 	uint32_t count = 0, at;
 
 	EACH_ROW(g->key_differs, g->n, at)
 	{
-		__builtin_prefetch(&m->flow.key[KEY_NUMBER(g->key_marks[at])]);
+		__builtin_prefetch(&m->flow.key[KEY_NUMBER(key_marks[at])]);
 		list[count++] = (uint16_t)at;
 	}
 	return count;
@@ -331,16 +332,16 @@ void gather_keys(struct bucket_maker *m, uint32_t bucket, const uint32_t *positi
 	struct ends was = ends_of(&none, true);
 	uint32_t before = UINT32_MAX;
 	uint16_t list[GATHER_ROOM];
-	const uint32_t count = list_keys(m, list);
+	const uint32_t *const marks = gather_key_marks(g), count = list_keys(m, list);
 
 	for (uint32_t i = 0; i < count; i++) {
 		const uint32_t at = list[i];
 		const uint64_t has = row[position[at]].slow.has;
 		const struct change c = {has, at ? has ^ row[position[at - 1]].slow.has : ~0ull, at};
-		const uint32_t key_marks = g->key_marks[at], number = KEY_NUMBER(key_marks);
+		const uint32_t key_marks = marks[at], number = KEY_NUMBER(key_marks);
 		const bool same = number == before;
 
-		push_marks(g, &c, key_marks >> FLOW_KEY_BITS, at ? g->key_marks[at - 1] >> FLOW_KEY_BITS : 0);
+		push_marks(g, &c, key_marks >> FLOW_KEY_BITS, at ? marks[at - 1] >> FLOW_KEY_BITS : 0);
 		if (!same || c.changed & ROW_KEY) {
 			struct ends e = ends_of(&m->flow.key[number], m->flow.out[number]);
 

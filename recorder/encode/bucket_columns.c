@@ -17,17 +17,6 @@ enum { FIELD_NAME_MAX = 16 };
 #include "recorder/packet/fields.def"
 #undef F
 
-static inline bool is_word(unsigned field)
-{
-	return field < 64 && (ROW_WORDS >> field & 1);
-}
-
-/* Has a list of texts. */
-static inline bool is_text(unsigned field)
-{
-	return (fields[field].type == FIELD_STRING || fields[field].type == FIELD_BINARY) && !is_word(field);
-}
-
 static inline bool in_rows(const struct gather *g, unsigned field)
 {
 	return field < 64 && (g->any >> field & 1);

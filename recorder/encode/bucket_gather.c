@@ -78,7 +78,7 @@ static void gather_begin(struct bucket_maker *m, uint32_t n)
 		memset(g->rare_count, 0, sizeof(g->rare_count));
 	memset(g->rare, 0, sizeof(g->rare));
 	for (unsigned f = 0; f < 64; f++)
-		if ((fields[f].type == FIELD_STRING || fields[f].type == FIELD_BINARY) && !(ROW_WORDS >> f & 1))
+		if (is_text(f))
 			g->end[f].text = g->text[f];
 		else
 			g->end[f].number = g->number[f];
@@ -121,12 +121,12 @@ static inline void gather_dense(struct gather *g, uint32_t i, const struct row *
 		g->ms[i + k] = (int64_t)ms;
 		g->ns[i + k] = (int32_t)(wall - ms * 1000000);
 	}
-	turn_four(r, offsetof(struct row, key_marks), g->key_marks + i, (uint32_t *)g->len + i, g->seq + i, g->ack + i);
+	turn_four(r, offsetof(struct row, key_marks), gather_key_marks(g) + i, (uint32_t *)g->len + i, g->seq + i,
+		  g->ack + i);
 	turn_four(r, offsetof(struct row, ltsval), g->ltsval + i, g->rtsval + i, g->flags_win + i, g->ipid_csum + i);
 }
 
-/* row_slow of four rows and of the one in front of them, as two pieces that overlap: has and the second word, and so
- * on. */
+/* A row's second half in two pieces: flags to csum, and has of row_slow; the rest of row_slow. */
 struct slow_pieces {
 	__m128i first, second;
 };
@@ -144,7 +144,7 @@ _Static_assert(offsetof(struct row, slow) == 40 && offsetof(struct row_slow, rar
 static inline bool note_four(struct gather *g, uint32_t i, const struct row *const r[4], struct slow_pieces *before)
 {
 	const __m128i has = _mm_set_epi32(-1, -1, 0, 0), zero = _mm_setzero_si128();
-	const __m128i *key_marks = (const __m128i *)(g->key_marks + i);
+	const __m128i *key_marks = (const __m128i *)(gather_key_marks(g) + i);
 	__m128i same[4], rare = zero, keys;
 	uint64_t slow, key;
 
@@ -159,7 +159,8 @@ static inline bool note_four(struct gather *g, uint32_t i, const struct row *con
 	}
 	same[0] = _mm_packs_epi16(_mm_packs_epi32(same[0], same[1]), _mm_packs_epi32(same[2], same[3]));
 	slow = ~(unsigned)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(same[0], _mm_cmpeq_epi32(zero, zero)))) & 15;
-	keys = _mm_cmpeq_epi32(_mm_loadu_si128(key_marks), _mm_loadu_si128((const __m128i *)(g->key_marks + i - 1)));
+	keys = _mm_cmpeq_epi32(_mm_loadu_si128(key_marks),
+			       _mm_loadu_si128((const __m128i *)(gather_key_marks(g) + i - 1)));
 	key = ~(unsigned)_mm_movemask_ps(_mm_castsi128_ps(keys)) & 15;
 	g->slow_differs[i / 64] |= slow << i % 64;
 	g->key_differs[i / 64] |= key << i % 64;
@@ -203,7 +204,10 @@ static inline void fill_four(const struct row *four[4], const struct row *row, c
 	}
 }
 
-/* Rows that differ; behind the last one there are none, and the first one differs in all. */
+/*
+ * The rows' dense members to arrays, and which rows differ from the one before: of those behind the last one, which
+ * fill_four takes for the last one again, none does; the first one is made to differ in all.
+ */
 static void gather_rows(struct bucket_maker *m, const uint32_t *position, uint32_t n, uint32_t left)
 {
 	const struct row *row = m->flow.row;
@@ -213,7 +217,8 @@ static void gather_rows(struct bucket_maker *m, const uint32_t *position, uint32
 	for (uint32_t i = 0; i < n; i += 4) {
 		const struct row *four[4];
 
-		fetch_four(row, position + (i + AHEAD + 4 <= left ? i + AHEAD : 0));
+		if (__builtin_expect(i + AHEAD + 4 <= left, 1))
+			fetch_four(row, position + i + AHEAD);
 		fill_four(four, row, position, i, n);
 		gather_dense(g, i, four);
 		if (__builtin_expect(note_four(g, i, four, &before), 0))

@@ -61,7 +61,6 @@ struct gather_range {
 	};
 };
 
-
 /* One bucket, from its rows to its columns. Kept from bucket to bucket; lists and arrays are valid up to their counts.
  */
 struct gather {
@@ -74,7 +73,7 @@ struct gather {
 
 	int64_t ms[GATHER_ROOM];
 	int32_t ns[GATHER_ROOM], len[GATHER_ROOM];
-	uint32_t key_marks_before[4], key_marks[GATHER_ROOM]; /* as in the row; one in front of them is read */
+	uint32_t key_marks_room[4 + GATHER_ROOM]; /* gather_key_marks */
 	uint32_t seq[GATHER_ROOM], ack[GATHER_ROOM], ltsval[GATHER_ROOM], rtsval[GATHER_ROOM];
 	uint32_t flags_win[GATHER_ROOM], ipid_csum[GATHER_ROOM]; /* two of 16 bits, the first in the lower half */
 	uint32_t column[GATHER_ROOM]; /* one of these halves, or the column that is carried */
@@ -97,6 +96,24 @@ struct gather {
 	uint32_t rare_count[PKT_FIELDS], rare_first[PKT_FIELDS];
 	char letters[GATHER_ROOM * (4 * TEXT_ADDRESS_MAX + FIELD_TEXT_MAX)];
 };
+
+/* Key and marks of each row, as they are in it; one in front of them can be read. */
+static inline uint32_t *gather_key_marks(struct gather *g)
+{
+	return g->key_marks_room + 4;
+}
+
+/* Its column is made from a list of numbers, though its values are texts. */
+static inline bool is_word(unsigned field)
+{
+	return field < 64 && (ROW_WORDS >> field & 1);
+}
+
+/* Has a list of texts. */
+static inline bool is_text(unsigned field)
+{
+	return (fields[field].type == FIELD_STRING || fields[field].type == FIELD_BINARY) && !is_word(field);
+}
 
 /* Events of a field. */
 static inline uint32_t gather_numbers(const struct gather *g, unsigned field)
@@ -141,7 +158,7 @@ uint32_t bucket_cut(const struct bucket_maker *maker, uint32_t bucket, uint32_t 
 /* Rows of a bucket to arrays and lists; hosts to maker->host4 and host6 (not yet sorted). */
 void gather_bucket(struct bucket_maker *maker, uint32_t bucket);
 
-/* Its parts: of the rows that were noted, members of row_slow, and key and marks, to events. */
+/* Its parts: of the rows that were noted, members of row_slow, then (it notes some more) key and marks, to events. */
 void gather_slow(struct gather *g, const struct row *row, const uint32_t *position);
 void gather_keys(struct bucket_maker *maker, uint32_t bucket, const uint32_t *position);
 /* Of any address: the text of an IPv4 one in `letters`, where it is; a host. */

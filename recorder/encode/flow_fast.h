@@ -33,9 +33,9 @@ _Static_assert(offsetof(struct rec_head, gso_size) == offsetof(struct rec_head, 
 #define FLOW_CAP_MOST (WIRE_ETH_LEN + WIRE_TAG_LEN + WIRE_IPV6_LEN + WIRE_TCP_LEN + 20)
 
 /*
- * The same for vectors: the row's bytes [16, 64) from three pieces of 16 bytes of the frame, the begin of layer 3 and
- * two of layer 4; then the bits that count, and those that are always so. TOS, which is half a byte off in IPv6, and
- * the window scale are put to their places afterwards.
+ * What flow_shape says, once more for vectors: the row's bytes [16, 64) from three pieces of 16 bytes of the frame, the
+ * begin of layer 3 and two of layer 4; then the bits that count, and those that are always so. TOS, which is half a
+ * byte off in IPv6, and the window scale are put to their places afterwards.
  */
 enum { FLOW_PIECES = 3 };
 struct flow_shuffle {
@@ -45,9 +45,9 @@ struct flow_shuffle {
 };
 
 /*
- * A shape. Offsets are within the frame (`_at`), or within layer 3 (`_in`), 0 where there is nothing; masks are 0 then.
- * Integers named `is` and `mask` are as they lie in memory, but for those of `first`, which is layer 3's first 8 bytes
- * in network order.
+ * A shape. Offsets are within the frame (`_at`), or within layer 3 (`_in`), anywhere in it where there is nothing: the
+ * mask is 0 then. Integers named `is` and `mask` are as they lie in memory, but for those of `first`, which is layer
+ * 3's first 8 bytes in network order.
  */
 struct flow_shape {
 	uint64_t has, opts; /* of the row; the form of the options */
@@ -60,6 +60,10 @@ struct flow_shape {
 	uint16_t cap; /* 0: there is no such shape */
 	uint16_t etype, ulen_mask, urg_mask, short_mask, vlan_mask;
 	uint8_t data_offset_is, data_offset_mask;
+	/*
+	 * pair: flags and window, or an echo's id and number; short: the MSS, or ICMP's type and code, by short_turn
+	 * bits turned; window: the window's scale.
+	 */
 	uint8_t seq_at, clocks_at, pair_at, csum_at, short_at, window_at, option_at, tail_at, data_offset_at, ulen_at;
 	uint8_t l3, l4;
 	uint8_t src_in[2], dst_in[2], ttl_in; /* of addresses the lower and the upper 8 bytes */
@@ -70,7 +74,7 @@ struct flow_shape {
 	uint8_t same[FLOW_CAP_MOST + 14]; /* bits that the packets of a key and this shape have in common */
 };
 #define FLOW_SHAPES_L4 12u				    /* by bytes of layer 4 / 4, UDP one more */
-extern struct flow_shape flow_shapes[2][2][FLOW_SHAPES_L4]; /* tags, IPv6 */
+extern struct flow_shape flow_shapes[2][2][FLOW_SHAPES_L4]; /* tags, IPv6; written once, before main */
 
 static inline uint16_t fast16(const uint8_t *at)
 {
@@ -114,9 +118,9 @@ static inline uint64_t fast_pair32(const uint8_t *at)
  */
 static inline uint64_t fast_add(uint64_t a, uint64_t b)
 {
-	uint64_t sum;
+	uint64_t sum = a + b;
 
-	return __builtin_add_overflow(a, b, &sum) + sum;
+	return sum + (sum < a);
 }
 static inline bool fast_is_multiple(uint64_t sum)
 {
@@ -179,10 +183,9 @@ struct flow_last {
 	const struct flow_shape *shape;
 	const uint8_t *bytes;
 	uint64_t addresses; /* fast_addresses_sum */
-	uint16_t cap;	    /* FLOW_NO_CAP: there is none */
+	uint32_t cap;	    /* FLOW_NO_CAP: there is none */
 };
-#define FLOW_NO_CAP UINT16_MAX /* as no record has */
-_Static_assert(FLOW_NO_CAP > REC_CAP_MAX, "an empty frame's record has 0");
+#define FLOW_NO_CAP UINT32_MAX /* as no record can have: an empty frame's has 0 */
 
 static inline bool flow_fast_same(const struct flow_last *last, const struct rec_head *h, const uint8_t *b)
 {

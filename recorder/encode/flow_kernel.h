@@ -30,13 +30,7 @@ typedef uint32_t v4u32 __attribute__((vector_size(16), aligned(16)));
 /* Of the lower halves. */
 static inline v2u64 product(v2u64 a, v2u64 b)
 {
-#ifdef __SSE2__
-	return (v2u64)_mm_mul_epu32((__m128i)a, (__m128i)b); /* compilers make three multiplications of what is below */
-#else
-	const v2u64 low = {UINT32_MAX, UINT32_MAX};
-
-	return (a & low) * (b & low);
-#endif
+	return (v2u64)_mm_mul_epu32((__m128i)a, (__m128i)b); /* compilers make three multiplications of (a & low) * (b & low) */
 }
 
 /*

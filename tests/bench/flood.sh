@@ -97,9 +97,12 @@ still() {
   sleep 1
 }
 
+# device UNIT: what p0 took since it was made
+device() { lab_in b cat "/sys/class/net/p0/statistics/tx_$1"; }
+
 # kind NAME WORD...: what this page's head says
 kind() {
-  local name=$1 tap=(--tap) quiet other='' ended after refused=0 line
+  local name=$1 tap=(--tap) quiet other='' ended after before=0 before_bytes=0
   shift
   quiet=$((warm + pieces * (count / pieces / per)))
   lab_database=flood_$name all=0 all_bytes=0 took=0
@@ -113,15 +116,17 @@ kind() {
     engine) still "$name" "$(lab_engine_pid)" ;;
     drainer) still "$name" "$(lab_drainer "$name")" ;;
     beside) # no quiet ones in the flood's queue, 1,000 a second by CPU 1
-      lab_in b "$generate" --iface p0 --cpu 1 --count 4000 --rate 1000 --quiet-per 1 --quiet-flows $flows --first $warm >"$lab/beside" &
-      other=$! quiet=$((warm + 4000)) per=0 ;;
+      before=$(device packets) before_bytes=$(device bytes)
+      lab_in b "$generate" --iface p0 --shared --cpu 1 --count 4000 --rate 1000 --quiet-per 1 --quiet-flows $flows --first $warm >"$lab/beside" &
+      other=$! quiet=$((warm + 4000)) per=0
+      set -- "$@" --shared ;;
   esac
   turns "$name" "$@"
   ended=${EPOCHREALTIME/./}
   if [[ $other ]]; then
     wait $other
-    line=$(<"$lab/beside")
-    all=$((all + 4000)) all_bytes=$((all_bytes + $(cut -d' ' -f4 <<<"$line"))) per=8000
+    at_least "$name: quiet ones made" "$(cut -d' ' -f2 "$lab/beside")" 4000 >&2
+    all=$((warm + $(device packets) - before)) all_bytes=$((warm * 60 + $(device bytes) - before_bytes)) per=8000
   fi
   [[ $name != engine && $name != drainer ]] || sleep $((away + 1))
   end_empty

@@ -79,7 +79,7 @@ static void usage(void)
 	      "                [--proto udp|tcp-syn|tcp|icmp|fragment|mix] [--quiet-per N] [--quiet-flows N] [--flows "
 	      "N] [--vlan ID]\n"
 	      "                [--from ADDRESS] [--to ADDRESS] [--from-mac MAC] [--to-mac MAC] [--first N] [--seed N] "
-	      "[--cpu N]\n"
+	      "[--cpu N] [--shared]\n"
 	      "defaults: --count 1000 --rate 0 (as fast as possible) --size 60 (without FCS) --sources one --proto "
 	      "udp\n"
 	      "          --quiet-flows 200 --from 203.0.113.7 --to 198.18.0.1; mix (of --raw): TCP, UDP, ICMP over "
@@ -167,6 +167,7 @@ static int parse(struct options *o, int argc, char **argv)
 		{"first", 1, 0, 'n'},
 		{"seed", 1, 0, 'e'},
 		{"cpu", 1, 0, 'C'},
+		{"shared", 0, 0, 'x'},
 		{"help", 0, 0, 'h'},
 		{0},
 	};
@@ -232,6 +233,9 @@ static int parse(struct options *o, int argc, char **argv)
 			break;
 		case 'C':
 			o->cpu = (int)number("cpu", optarg, 0, CPU_SETSIZE - 1);
+			break;
+		case 'x':
+			o->shared = 1;
 			break;
 		default:
 			usage();

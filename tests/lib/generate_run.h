@@ -22,6 +22,7 @@ struct options {
 	uint8_t smac[6], dmac[6];
 	uint8_t from[4], to[4];
 	int cpu;
+	int shared; /* others send into the interface, too: what it took is not held against what was made */
 };
 
 /* What was sent, in frames and bytes; `refused` by the device, `quiet` a part of `packets`. */
