@@ -221,8 +221,8 @@ counting() {
 lab_begin
 taskset -pc 1 $$ >/dev/null # and all that is started from here, but for the generator
 lab_engine
-lab_veth a r0 b p0
-lab_veth a r1 b p1
+lab_veth a r0 b p0 2 # a queue for each CPU that sends
+lab_veth a r1 b p1 2
 lab_settle b p0
 for name in "${kinds[@]}"; do
   case $name in
