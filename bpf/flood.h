@@ -11,8 +11,7 @@
  *             is stored even when one of its ends is: so those that a flood's victim already had go on in detail. From seven
  *             eighths on that goes for seniors only: seen twice since any ring was last half full, and not heavy since. What a flood
  *             made known while it came in, or by coming again and again, and what paused for as long as it takes to be light, is none.
- *             Where it ends:
- *             when a flood's own seniors are more than a quarter of the packets that a ring has room for
+ *             Where it ends: when a flood's own seniors are more than a quarter of the packets that a ring has room for
  *   heavy     packets of a source, of a destination, decaying. A new key takes the place of the lightest, which
  *             weighs down by one for each that knocks (Misra and Gries, "Finding repeated elements", 1982): many
  *             addresses that come once cannot drive out one that comes always

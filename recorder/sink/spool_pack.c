@@ -153,9 +153,9 @@ int spool_put_documents(struct spool *s, const char *family, uint32_t day, const
 {
 	struct spool_head head = {.type = SPOOL_PUT, .documents = (uint32_t)count};
 	bson_t whole = BSON_INITIALIZER, list;
-	uint8_t *record = NULL;
+	uint8_t *record;
 	size_t used = 0;
-	int err;
+	int err = -EFBIG;
 
 	BSON_APPEND_UTF8(&whole, "family", family);
 	BSON_APPEND_INT32(&whole, "day", (int32_t)day);
@@ -172,9 +172,10 @@ int spool_put_documents(struct spool *s, const char *family, uint32_t day, const
 		BSON_APPEND_DOCUMENT(&list, key, documents[i]);
 	}
 	bson_append_array_end(&whole, &list);
-	if (whole.len <= SPOOL_PAYLOAD_MAX)
+	if (whole.len <= SPOOL_PAYLOAD_MAX) {
 		record = pack(NULL, &head, bson_get_data(&whole), whole.len, &used);
-	err = whole.len <= SPOOL_PAYLOAD_MAX ? append(s, &head, record, used) : -EFBIG;
+		err = append(s, &head, record, used);
+	}
 	bson_destroy(&whole);
 	return err;
 }
