@@ -1,25 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "recorder/core/turns.h"
 
-#include <errno.h>
+#include <stddef.h>
 
-void turns_begin(struct turns *turns, unsigned most)
+void turns_begin(struct turns *turns)
 {
-	sem_init(&turns->free, 0, most);
+	*turns = (struct turns){.free = TURNS};
+	pthread_mutex_init(&turns->lock, NULL);
+	pthread_cond_init(&turns->given, NULL);
 }
 
 void turns_end(struct turns *turns)
 {
-	sem_destroy(&turns->free);
+	pthread_cond_destroy(&turns->given);
+	pthread_mutex_destroy(&turns->lock);
 }
 
-void turns_take(struct turns *turns)
+void *turns_left(struct turns *turns)
 {
-	while (sem_wait(&turns->free) && errno == EINTR)
-		;
+	return turns->nleft ? turns->left[--turns->nleft] : NULL;
 }
 
-void turns_give(struct turns *turns)
+void *turns_take(struct turns *turns)
 {
-	sem_post(&turns->free);
+	void *thing;
+
+	pthread_mutex_lock(&turns->lock);
+	while (!turns->free)
+		pthread_cond_wait(&turns->given, &turns->lock);
+	turns->free--;
+	thing = turns_left(turns);
+	pthread_mutex_unlock(&turns->lock);
+	return thing;
+}
+
+/* Under one lock with what is taken, so there are never more things than turns. */
+void turns_give(struct turns *turns, void *thing)
+{
+	pthread_mutex_lock(&turns->lock);
+	if (thing)
+		turns->left[turns->nleft++] = thing;
+	turns->free++;
+	pthread_cond_signal(&turns->given);
+	pthread_mutex_unlock(&turns->lock);
 }

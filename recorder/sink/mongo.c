@@ -438,7 +438,7 @@ struct sink *mongo_sink_new(const struct mongo_sink_options *options)
 	m->hasty = options->hasty;
 	m->born = clock_boot_ns();
 	pthread_mutex_init(&m->lock, NULL);
-	turns_begin(&m->makers, MAKERS);
+	turns_begin(&m->makers);
 	return &m->sink;
 }
 

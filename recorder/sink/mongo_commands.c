@@ -38,33 +38,19 @@ static void buffer_give(struct mongo *m, struct command_buffer *buffer)
 
 struct bucket_maker *maker_take(struct mongo *m)
 {
-	struct bucket_maker *maker;
+	struct bucket_maker *maker = turns_take(&m->makers);
 
-	turns_take(&m->makers);
-	for (unsigned i = 0; i < MAKERS; i++) {
-		maker = atomic_exchange(&m->maker[i], NULL);
-		if (maker)
-			return maker;
-	}
-	maker = bucket_maker_new();
 	if (!maker)
-		turns_give(&m->makers);
+		maker = bucket_maker_new();
+	if (!maker)
+		turns_give(&m->makers, NULL);
 	return maker;
 }
 
 void maker_give(struct mongo *m, struct bucket_maker *maker)
 {
-	if (!maker)
-		return;
-	for (unsigned i = 0; i < MAKERS; i++) {
-		struct bucket_maker *none = NULL;
-		if (atomic_compare_exchange_strong(&m->maker[i], &none, maker)) {
-			maker = NULL;
-			break;
-		}
-	}
-	bucket_maker_free(maker);
-	turns_give(&m->makers);
+	if (maker)
+		turns_give(&m->makers, maker);
 }
 
 void spare_free(struct mongo *m)
@@ -75,9 +61,8 @@ void spare_free(struct mongo *m)
 			command_buffer_free(buffer);
 		free(buffer);
 	}
-	for (unsigned i = 0; i < MAKERS; i++)
-		if (m->maker[i])
-			bucket_maker_free(m->maker[i]);
+	for (struct bucket_maker *maker; (maker = turns_left(&m->makers));)
+		bucket_maker_free(maker);
 }
 
 void drop_commands(struct mongo *m, struct sink_job *job)

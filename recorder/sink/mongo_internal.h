@@ -29,7 +29,6 @@
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
 #define SPARE 32			  /* buffers kept for the next commands */
-#define MAKERS 2			  /* batches of buckets encoded at once; their memory, up to 64 MB each, is kept for the next ones */
 #define CHECK_ONE_IN 256u		  /* buckets, by their ids, that are decoded again whatever the options say */
 
 /* A command without an answer, from the moment that it was given up until nothing can come of it any more. */
@@ -57,8 +56,7 @@ struct mongo {
 	struct late put_late;
 
 	struct command_buffer *_Atomic spare[SPARE];
-	struct bucket_maker *_Atomic maker[MAKERS];
-	struct turns makers;
+	struct turns makers; /* struct bucket_maker, up to 64 MB each */
 	_Atomic uint32_t storage; /* STORAGE_ bits and the version; 0: documents */
 	bool check_all, hasty;
 	mongo_sink_spoil *spoil; /* tests */

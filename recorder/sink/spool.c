@@ -412,7 +412,7 @@ struct sink *spool_sink_new(const struct spool_sink_options *options)
 	s->dir = options->dir;
 	s->patience_ms = options->patience_ms ? options->patience_ms : SPOOL_PATIENCE_MS;
 	pthread_mutex_init(&s->lock, NULL);
-	turns_begin(&s->packers, SPOOL_SCRATCH);
+	turns_begin(&s->packers);
 	spool_store_counts(s->store, &counts);
 	s->kept = counts.batches || counts.documents;
 	read_note(s);

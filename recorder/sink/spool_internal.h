@@ -12,9 +12,6 @@
 #include "recorder/sink/spool_batch.h"
 
 struct spool_round;
-struct spool_scratch;
-
-#define SPOOL_SCRATCH 2 /* batches packed at once; their memory, up to 25 MB each, is kept for the next ones */
 
 struct spool_decision {
 	uint32_t day;
@@ -43,8 +40,7 @@ struct spool {
 
 	_Atomic bool full;
 	_Atomic uint64_t spooled_batches, spooled_packets, replayed_batches, replayed_packets, unreadable;
-	struct spool_scratch *_Atomic scratch[SPOOL_SCRATCH];
-	struct turns packers;
+	struct turns packers; /* struct spool_scratch, up to 25 MB each */
 	struct spool_round *round; /* the replaying worker's, like the decisions */
 	struct spool_decision decided[SPOOL_DECISIONS];
 	unsigned ndecided;

@@ -22,8 +22,6 @@ struct spool_scratch {
 
 static void scratch_free(struct spool_scratch *scratch)
 {
-	if (!scratch)
-		return;
 	ZSTD_freeCCtx(scratch->zstd);
 	free(scratch->raw);
 	free(scratch);
@@ -44,40 +42,25 @@ static struct spool_scratch *scratch_new(void)
 
 static struct spool_scratch *scratch_take(struct spool *s)
 {
-	struct spool_scratch *scratch;
+	struct spool_scratch *scratch = turns_take(&s->packers);
 
-	turns_take(&s->packers);
-	for (unsigned i = 0; i < SPOOL_SCRATCH; i++) {
-		scratch = atomic_exchange(&s->scratch[i], NULL);
-		if (scratch)
-			return scratch;
-	}
-	scratch = scratch_new();
 	if (!scratch)
-		turns_give(&s->packers);
+		scratch = scratch_new();
+	if (!scratch)
+		turns_give(&s->packers, NULL);
 	return scratch;
 }
 
 static void scratch_give(struct spool *s, struct spool_scratch *scratch)
 {
-	if (!scratch)
-		return;
-	for (unsigned i = 0; i < SPOOL_SCRATCH; i++) {
-		struct spool_scratch *none = NULL;
-
-		if (atomic_compare_exchange_strong(&s->scratch[i], &none, scratch)) {
-			scratch = NULL;
-			break;
-		}
-	}
-	scratch_free(scratch);
-	turns_give(&s->packers);
+	if (scratch)
+		turns_give(&s->packers, scratch);
 }
 
 void spool_scratch_free(struct spool *s)
 {
-	for (unsigned i = 0; i < SPOOL_SCRATCH; i++)
-		scratch_free(s->scratch[i]);
+	for (struct spool_scratch *scratch; (scratch = turns_left(&s->packers));)
+		scratch_free(scratch);
 }
 
 static bool make_room(struct spool_scratch *scratch, size_t wanted)

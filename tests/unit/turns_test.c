@@ -8,16 +8,16 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "recorder/core/turns.h"
 
-#define TURNS 2u
 #define THREADS 8u
 #define TIMES 20u
 
 static struct turns turns;
-static _Atomic unsigned inside, most, done;
+static _Atomic unsigned inside, most, done, made;
 
 static void *work(void *unused)
 {
@@ -26,8 +26,13 @@ static void *work(void *unused)
 	(void)unused;
 	for (unsigned i = 0; i < TIMES; i++) {
 		unsigned now, before;
+		_Atomic unsigned *thing = turns_take(&turns);
 
-		turns_take(&turns);
+		if (!thing) {
+			thing = calloc(1, sizeof(*thing));
+			made++;
+		}
+		assert_int_equal((*thing)++, 0); /* nobody else has it */
 		now = ++inside;
 		before = most;
 		while (now > before && !atomic_compare_exchange_weak(&most, &before, now))
@@ -35,7 +40,8 @@ static void *work(void *unused)
 		nanosleep(&moment, NULL);
 		inside--;
 		done++;
-		turns_give(&turns);
+		(*thing)--;
+		turns_give(&turns, thing);
 	}
 	return NULL;
 }
@@ -45,13 +51,21 @@ static void few_at_once(void **unused)
 	pthread_t thread[THREADS];
 
 	(void)unused;
-	turns_begin(&turns, TURNS);
+	turns_begin(&turns);
 	for (unsigned i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, work, NULL), 0);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	assert_int_equal(most, TURNS);
 	assert_int_equal(done, THREADS * TIMES);
+	assert_int_equal(made, TURNS); /* what was left is used again */
+	for (unsigned i = 0; i < TURNS; i++) {
+		void *thing = turns_left(&turns);
+
+		assert_non_null(thing);
+		free(thing);
+	}
+	assert_null(turns_left(&turns));
 	turns_end(&turns);
 }
 
