@@ -9,6 +9,7 @@
  *   pin.c      the directory of pins            error.c    text of errors, libbpf's messages, capabilities
  *   filter*.c  the capture filter, see filter_internal.h
  *   block.c    the block list in a capture's maps, see block.h
+ *   warm.c     the rings' pages used for the first time, see warm.h
  */
 #ifndef XDP_RECORDER_CAPTURE_INTERNAL_H
 #define XDP_RECORDER_CAPTURE_INTERNAL_H

@@ -23,6 +23,7 @@
 #include "recorder/core/log.h"
 #include "recorder/core/util.h"
 #include "recorder/process/spool_dir.h"
+#include "recorder/process/warm.h"
 #include "recorder/process/watch.h"
 
 #define END_S 10u            /* what a signal gives the drainer */
@@ -53,6 +54,7 @@ struct keeper {
 	unsigned respawn_ms;
 	struct link_summary summary;
 	struct watch *watch; /* NULL: nothing is attached, or it is ending */
+	struct warm *warm;   /* likewise */
 	struct link_tell tells[TELLS];
 	unsigned ntells; /* so many were told; the newest are kept */
 	struct blocks blocks;
@@ -181,6 +183,8 @@ static void begin_end(struct keeper *k, enum ending how, unsigned seconds)
 	if (k->ending != NOT_ENDING)
 		return;
 	k->ending = how;
+	warm_end(k->warm);
+	k->warm = NULL;
 	end_watch(k, how == ENDING_STOP);
 	if (how == ENDING_STOP)
 		captures_detach(&k->captures);
@@ -307,6 +311,8 @@ static void on_ready(struct keeper *k)
 	link_send(k->link, LINK_ATTACHED, 1, NULL, 0, -1);
 	if (k->watch)
 		watch_look(k->watch, false);
+	if (first)
+		k->warm = warm_begin(&k->captures);
 	blocks_send(&k->blocks, &k->captures, k->link, true);
 	for (unsigned i = 0; first && i < k->captures.n; i++) {
 		const struct capture *c = k->captures.list[i];
@@ -667,6 +673,7 @@ int keeper_run(const struct settings *settings, enum keeper_mode mode)
 		else
 			record(k, mode);
 		end_watch(k, false);
+		warm_end(k->warm);
 		captures_close(&k->captures);
 		status = k->status;
 	}

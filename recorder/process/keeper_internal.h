@@ -8,6 +8,7 @@
  *   output.c    the file of --write
  *   spool_dir.c the directory of --spool
  *   watch.c     is what is captured also seen? gaps, hooks put on again
+ *   warm.c      the rings' pages used for the first time
  *   spawn.c     the drainer process: privileges dropped, descriptors handed over
  */
 #ifndef XDP_RECORDER_PROCESS_KEEPER_INTERNAL_H

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* warm.c - bpf/warm.bpf.c, loaded onto the rings of each side. */
+#include "recorder/capture/warm.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "recorder/capture/internal.h"
+#include "warm.skel.h"
+
+struct capture_warm {
+	struct warm_bpf *side[REC_SIDES]; /* NULL: not captured */
+	uint32_t cpus, page;
+	/* The ring whose turn it is, at `page`. */
+	unsigned at;
+	uint32_t read; /* most pages that a ring had at `page` */
+};
+
+static int load(struct warm_bpf **out, const struct capture *c, enum rec_side side)
+{
+	struct warm_bpf *o = warm_bpf__open();
+	int r = o ? 0 : -errno;
+
+	if (!r) {
+		*(uint32_t *)&o->rodata->value_len = REC_RING_VALUE(c->meta->ring_size);
+		r = bpf_map__reuse_fd(o->maps.rings, c->map[side == REC_RX ? MAP_RINGS_RX : MAP_RINGS_TX]);
+	}
+	if (!r)
+		r = warm_bpf__load(o);
+	if (r)
+		warm_bpf__destroy(o);
+	else
+		*out = o;
+	return r;
+}
+
+int capture_warm_open(struct capture_warm **out, const struct capture *c, struct capture_error *err)
+{
+	struct capture_warm *w = calloc(1, sizeof(*w));
+	int r = w ? 0 : -ENOMEM;
+
+	if (!r)
+		w->cpus = c->meta->cpus;
+	for (enum rec_side side = 0; !r && side < REC_SIDES; side++)
+		if (c->meta->sides & CAPTURE_SIDE(side))
+			r = load(&w->side[side], c, side);
+	if (r) {
+		capture_warm_close(w);
+		return capture_fail(err, r, "cannot load the program that reads the rings of %s: %s", c->meta->iface, strerror(-r));
+	}
+	*out = w;
+	return 0;
+}
+
+/* The program's answer, or -errno. */
+static int run(struct warm_bpf *o, uint32_t cpu, uint32_t page)
+{
+	uint8_t frame[64] = {0}; /* BPF_PROG_RUN wants one */
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
+
+	o->bss->cpu = cpu;
+	o->bss->page = page;
+	return bpf_prog_test_run_opts(bpf_program__fd(o->progs.rec_warm), &opts) ? -errno : (int)opts.retval;
+}
+
+int capture_warm_step(struct capture_warm *w)
+{
+	struct warm_bpf *o = w->side[w->at / w->cpus];
+	int n = o ? run(o, w->at % w->cpus, w->page) : 0;
+
+	if (n < 0)
+		return n;
+	w->read = (uint32_t)n > w->read ? (uint32_t)n : w->read;
+	if (++w->at < REC_SIDES * w->cpus)
+		return 1;
+	if (!w->read)
+		return 0;
+	w->page += w->read;
+	w->at = w->read = 0;
+	return 1;
+}
+
+void capture_warm_close(struct capture_warm *w)
+{
+	if (!w)
+		return;
+	for (enum rec_side side = 0; side < REC_SIDES; side++)
+		warm_bpf__destroy(w->side[side]);
+	free(w);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * warm.h - a thread of the keeper's that uses the rings' pages for the first time (recorder/capture/warm.h), behind everybody else (nice 19),
+ * while packets may come already. It takes 8 ms for a gigabyte of rings, or seconds where each page is a fault of the hypervisor.
+ */
+#ifndef XDP_RECORDER_PROCESS_WARM_H
+#define XDP_RECORDER_PROCESS_WARM_H
+
+#include "recorder/process/keeper_internal.h"
+
+struct warm;
+
+/* NULL with a line in the log: nothing is lost but speed. */
+struct warm *warm_begin(const struct captures *captures);
+/* Ends and frees it, whether it is through or not. NULL is accepted. */
+void warm_end(struct warm *warm);
+
+#endif
