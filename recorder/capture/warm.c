@@ -16,6 +16,7 @@ struct capture_warm {
 	/* The ring whose turn it is, at `page`. */
 	unsigned at;
 	uint32_t read; /* most pages that a ring had at `page` */
+	uint64_t pages;
 };
 
 static int load(struct warm_bpf **out, const struct capture *c, enum rec_side side)
@@ -72,6 +73,7 @@ int capture_warm_step(struct capture_warm *w)
 
 	if (n < 0)
 		return n;
+	w->pages += (uint32_t)n;
 	w->read = (uint32_t)n > w->read ? (uint32_t)n : w->read;
 	if (++w->at < REC_SIDES * w->cpus)
 		return 1;
@@ -80,6 +82,11 @@ int capture_warm_step(struct capture_warm *w)
 	w->page += w->read;
 	w->at = w->read = 0;
 	return 1;
+}
+
+uint64_t capture_warm_pages(const struct capture_warm *w)
+{
+	return w->pages;
 }
 
 void capture_warm_close(struct capture_warm *w)
