@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "recorder/encode/command.h"
 
-#include <stdlib.h>
+#include "recorder/core/pages.h"
 
 #define PREFIX_MAX 32u
 #define HEAD_BOUND (192u + PREFIX_MAX + DOCUMENT_NAME_MAX)
 
 void command_buffer_free(struct command_buffer *buffer)
 {
-	free(buffer->data);
+	pages_resize(buffer->data, buffer->cap, 0);
 	*buffer = (struct command_buffer){0};
 }
 
@@ -19,7 +19,7 @@ int command_grow(struct command_buffer *c, size_t more)
 
 	while (cap - c->len < more)
 		cap *= 2;
-	data = realloc(c->data, cap);
+	data = pages_resize(c->data, c->cap, cap);
 	if (!data)
 		return -ENOMEM;
 	c->data = data;

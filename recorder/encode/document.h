@@ -45,7 +45,7 @@ int document_packet(bson_t *to, const struct batch *batch, const struct packet *
 
 /*
  * A command's bytes. All zero to begin with; document_command grows it and leaves the memory for the next command, so
- *keep one for each worker. `data` may be malloced or NULL. Hand it on without a copy:
+ *keep one for each worker. `data` is NULL or of core/pages. Hand it on without a copy:
  *
  *	bson_t command;
  *	bson_init_static(&command, buffer.data, buffer.len);

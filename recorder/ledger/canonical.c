@@ -110,13 +110,39 @@ static int compare_items(const void *x, const void *y)
 	return canonical_compare(&a, &b);
 }
 
+static int compare_heads(const void *x, const void *y)
+{
+	const struct item a = {.head = *(const struct rec_head *const *)x}, b = {.head = *(const struct rec_head *const *)y};
+
+	return compare_items(&a, &b);
+}
+
+/* Of one ring they are in order but for those of one time, and nothing needs to be moved. False: they are not. */
+static bool order_in_place(struct batch *batch)
+{
+	const struct rec_head **r = batch->records;
+	const uint32_t n = batch->nrecords;
+
+	for (uint32_t from = 0, to; from < n; from = to) {
+		for (to = from + 1; to < n && r[to]->time == r[from]->time; to++)
+			;
+		if (to + 8 < n)
+			prefetch(r[to + 8]);
+		if (to - from > 1)
+			qsort((void *)(r + from), to - from, sizeof(*r), compare_heads);
+		if (to < n && r[to]->time < r[from]->time)
+			return false;
+	}
+	return true;
+}
+
 int canonical_order(struct batch *batch)
 {
 	uint32_t n = batch->nrecords;
 	struct item *items, *other, *sorted;
 	CLEANUP_FREE struct item *memory = NULL;
 
-	if (n < 2)
+	if (order_in_place(batch))
 		return 0;
 	memory = malloc(2 * (size_t)n * sizeof(*memory));
 	if (!memory)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "recorder/core/log.h"
+#include "recorder/encode/command.h"
 
 /* ---- memory that is kept ------------------------------------------------------------------------------------- */
 
@@ -225,14 +226,10 @@ int thin_command(struct sink_job *job, unsigned number)
 			}
 		bson_append_array_end(&thin, &array);
 	}
-	if (c->buffer->cap < thin.len) {
-		uint8_t *more = realloc(c->buffer->data, thin.len);
-		if (!more) {
-			bson_destroy(&thin);
-			return -ENOMEM;
-		}
-		c->buffer->data = more;
-		c->buffer->cap = thin.len;
+	c->buffer->len = 0;
+	if (command_reserve(c->buffer, thin.len)) {
+		bson_destroy(&thin);
+		return -ENOMEM;
 	}
 	memcpy(c->buffer->data, bson_get_data(&thin), thin.len);
 	c->buffer->len = thin.len;

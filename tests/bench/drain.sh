@@ -8,7 +8,7 @@ burst=1000000
 [[ ${1:-} != --smoke ]] || burst=200000
 
 # ran: CPU time of the drainer's threads, ns
-ran() { cat /proc/"$drainer"/task/*/schedstat | awk '{ n += $1 } END { printf "%d\n", n }'; }
+ran() { cat /proc/"$drainer"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f\n", n }'; }
 swallowed() { [[ $(jq .packets "$lab/$name.json") -ge $sent ]]; }
 
 # one NAME STORAGE OPTION...: a burst of what generate makes by the options; sets name

@@ -6,7 +6,7 @@ seconds=30
 [[ ${1:-} != --smoke ]] || seconds=6
 
 # Time on a CPU of all threads of both processes, ns
-ran() { cat /proc/"${lab_pid[idle]}"/task/*/schedstat /proc/"$drainer"/task/*/schedstat | awk '{ n += $1 } END { printf "%d\n", n }'; }
+ran() { cat /proc/"${lab_pid[idle]}"/task/*/schedstat /proc/"$drainer"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f\n", n }'; }
 
 lab_begin
 lab_engine
