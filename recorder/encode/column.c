@@ -23,6 +23,7 @@
 #include "recorder/encode/column_internal.h"
 
 static const struct column_kernel *kernel = &column_sse2;
+static enum column_level in_force = COLUMN_SSE2;
 
 /* What *_avx2.c are compiled for. Not every compiler's own check knows LZCNT and MOVBE. */
 static bool has_avx2(void)
@@ -34,15 +35,28 @@ static bool has_avx2(void)
 	       (c & bit_MOVBE);
 }
 
+/* *_avx512.c: what came with Ice Lake and Zen 4. __builtin_cpu_supports asks the system too: it keeps the registers. */
+static bool has_avx512(void)
+{
+	return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+	       __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
+}
+
 enum column_level column_use(enum column_level level)
 {
-	kernel = level == COLUMN_AVX2 && has_avx2() ? &column_avx2 : &column_sse2;
-	return column_level();
+	if (level == COLUMN_AVX512 && !has_avx512())
+		level = COLUMN_AVX2;
+	if (level == COLUMN_AVX2 && !has_avx2())
+		level = COLUMN_SSE2;
+	kernel = level == COLUMN_AVX512 ? &column_avx512 : level == COLUMN_AVX2 ? &column_avx2 : &column_sse2;
+	in_force = level;
+	return level;
 }
 
 enum column_level column_level(void)
 {
-	return kernel == &column_avx2 ? COLUMN_AVX2 : COLUMN_SSE2;
+	return in_force;
 }
 
 __attribute__((constructor)) static void choose(void)

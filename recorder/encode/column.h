@@ -93,7 +93,7 @@ uint8_t *column_texts(uint8_t *w, enum column_type type, const struct column_tex
  * Which machine code is used: the best that the processor has, unless a test or benchmark asks for less. Gives the level
  * in force, which is lower than asked for where the processor lacks it. Not while another thread writes columns.
  */
-enum column_level { COLUMN_SSE2, COLUMN_AVX2, COLUMN_BEST = COLUMN_AVX2 };
+enum column_level { COLUMN_SSE2, COLUMN_AVX2, COLUMN_AVX512, COLUMN_BEST = COLUMN_AVX512 };
 enum column_level column_use(enum column_level level);
 /* In force; rows (flow.h) are made at it too. */
 enum column_level column_level(void);

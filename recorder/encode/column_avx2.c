@@ -127,6 +127,8 @@ static inline uint64_t large_block(const uint32_t *u, uint32_t slots)
 	       bits;
 }
 
+#define SMALL_MOST 8
+#define EVEN_AT_ONCE 1
 #include "recorder/encode/column_kernel.h"
 
 const struct column_kernel column_avx2 = {int32s, uint32s, dates};

@@ -132,6 +132,6 @@ struct column_kernel {
 			int32_t range[2]);
 	bool (*dates)(struct column_writer *c, const int64_t *ms, uint32_t n, int64_t range[2]);
 };
-extern const struct column_kernel column_sse2, column_avx2;
+extern const struct column_kernel column_sse2, column_avx2, column_avx512;
 
 #endif

@@ -5,13 +5,14 @@
  *
  *   V, WIDTH, LANES      type, bytes, 32-bit lanes; load, store, or/and/xor_, add32, sub32, over32 (signed a > b),
  * max8, over8, add8, sub8, all8 (of one byte), mask8 (a bit of each byte) exponents, missing_lanes, low_halves,
- * small_block, large_block
+ * small_block (of up to SMALL_MOST slots), large_block
  *
- * column.c says how it works. Both levels give the same bytes.
+ * column.c says how it works. All levels give the same bytes.
  */
 #include "recorder/encode/column_internal.h"
 
-enum { CHUNK = 32, PADDED = COLUMN_MOST + 2 * CHUNK, NEVER = 127, RUNS_MOST = COLUMN_MOST / COLUMN_RUN + 1 };
+/* What is equal throughout is looked for in halves of 32 values, whatever a chunk is. */
+enum { EVEN = 32, CHUNK = WIDTH > EVEN ? WIDTH : EVEN, PADDED = COLUMN_MOST + 2 * CHUNK, NEVER = 127, RUNS_MOST = COLUMN_MOST / COLUMN_RUN + 1 };
 
 struct run {
 	uint32_t from, to;
@@ -19,17 +20,17 @@ struct run {
 
 /* `bits`: of the difference's size, 0 to 31, so that the number takes one more; NEVER: 32, or behind the last value. */
 struct scratch {
-	_Alignas(32) uint32_t u[PADDED];
-	_Alignas(32) uint8_t bits[PADDED], slots[PADDED];
-	_Alignas(32) uint8_t most4[PADDED], most8[PADDED], most15[PADDED],
+	_Alignas(WIDTH) uint32_t u[PADDED];
+	_Alignas(WIDTH) uint8_t bits[PADDED], slots[PADDED];
+	_Alignas(WIDTH) uint8_t most4[PADDED], most8[PADDED], most15[PADDED],
 		most30[PADDED]; /* of bits, over so many values */
 	struct run runs[RUNS_MOST];
 	uint32_t nruns;
-	uint64_t even; /* chunks of equal bits throughout */
+	uint64_t even; /* EVEN values of equal bits throughout */
 	bool wide;     /* a difference has 32 bits */
 };
 
-/* 32 numbers and their bits from the values x[-2..31]; flip: 1 << 31 where they are unsigned. */
+/* CHUNK numbers and their bits from the values x[-2..CHUNK - 1]; flip: 1 << 31 where they are unsigned. */
 static inline __attribute__((always_inline)) V chunk(struct scratch *s, uint32_t i, const int32_t *x, uint32_t flip,
 						     bool date, const uint64_t *missing, V range[2])
 {
@@ -62,9 +63,15 @@ static inline __attribute__((always_inline)) V chunk(struct scratch *s, uint32_t
 		size[0] = exponents(size);
 		store(s->bits + i + half, size[0]);
 		wide = or_(wide, size[0]);
+#if EVEN_AT_ONCE == 1
 		even += mask8(equal8(size[0], all8(s->bits[i]))) == ALL;
 	}
-	s->even |= (uint64_t)(even == CHUNK / WIDTH) << i / CHUNK;
+	s->even |= (uint64_t)(even == CHUNK / WIDTH) << i / EVEN;
+#else
+		even = even_parts(size[0]);
+	}
+	s->even |= (uint64_t)even << i / EVEN;
+#endif
 	return wide;
 }
 
@@ -193,12 +200,12 @@ static inline bool same_number(const struct scratch *s, uint32_t i, uint32_t j)
 /* Stretches of 120 equal numbers: each has two whole chunks in it, whose bits are equal. */
 static void find_runs(struct scratch *s, uint32_t from, uint32_t n)
 {
-	uint64_t candidates = s->even & s->even >> 1;
+	uint64_t candidates = s->even & s->even >> 1; /* EVEN: two whole ones are in each such stretch */
 	const uint32_t *u = s->u;
 
 	s->nruns = 0;
 	while (candidates) {
-		uint32_t at = (uint32_t)__builtin_ctzll(candidates) * CHUNK, to = at;
+		uint32_t at = (uint32_t)__builtin_ctzll(candidates) * EVEN, to = at;
 
 		candidates &= candidates - 1;
 		if (at < from) /* the literal's chunk */
@@ -207,13 +214,13 @@ static void find_runs(struct scratch *s, uint32_t from, uint32_t n)
 			to += LANES;
 		while (to < n && same_number(s, to, at))
 			to++;
-		if (to < at + 2 * CHUNK)
+		if (to < at + 2 * EVEN)
 			continue;
 		while (at > from && same_number(s, at - 1, at))
 			at--;
 		if (to - at >= COLUMN_RUN)
 			s->runs[s->nruns++] = (struct run){at, to};
-		candidates = to / CHUNK < 64 ? candidates >> to / CHUNK << to / CHUNK : 0;
+		candidates = to / EVEN < 64 ? candidates >> to / EVEN << to / EVEN : 0;
 	}
 }
 
@@ -267,7 +274,7 @@ static inline __attribute__((always_inline)) uint32_t blocks(struct column_write
 			uint32_t slots = s->slots[i];
 			uint64_t block;
 
-			if (slots <= 8) {
+			if (slots <= SMALL_MOST) {
 				block = small_block(s->u + i, slots, missing != NULL);
 				if (wide)
 					block = either(slots == 1, wide_block(v, i, flip), block);

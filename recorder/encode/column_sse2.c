@@ -127,6 +127,8 @@ static inline uint64_t large_block(const uint32_t *u, uint32_t slots)
 	return join(v[0], v[2], 4 * bits) << 4 | bits;
 }
 
+#define SMALL_MOST 8
+#define EVEN_AT_ONCE 1
 #include "recorder/encode/column_kernel.h"
 
 const struct column_kernel column_sse2 = {int32s, uint32s, dates};

@@ -117,6 +117,12 @@ int flow_reserve_table(struct flow_maker *m, uint32_t keys)
 	return 0;
 }
 
+static int (*const rows_of[])(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends) = {
+	[COLUMN_SSE2] = flow_rows_sse2,
+	[COLUMN_AVX2] = flow_rows_avx2,
+	[COLUMN_AVX512] = flow_rows_avx512,
+};
+
 int flow_make(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends, struct flow *flow)
 {
 	int r;
@@ -132,7 +138,7 @@ int flow_make(struct flow_maker *m, const struct batch *batch, const struct ends
 	m->keys = m->rares = m->addresses = 0;
 	m->text_block = m->texts;
 	m->text_used = 0;
-	r = column_level() == COLUMN_AVX2 ? flow_rows_avx2(m, batch, ends) : flow_rows_sse2(m, batch, ends);
+	r = rows_of[column_level()](m, batch, ends);
 	if (r < 0)
 		return r;
 	flow_order(m, batch->nrecords);

@@ -44,6 +44,19 @@ struct flow_shuffle {
 	uint8_t piece_at[FLOW_PIECES];
 };
 
+/* A row's or a key's 64 bytes: each from a byte of the frame, of which bits count, and bits that are always so. */
+struct flow_line {
+	_Alignas(64) uint8_t from[64], mask[64], is[64];
+};
+
+/* The whole shape for vectors of 64 bytes (flow_wide.h); the frame's are two of them. */
+struct flow_wide {
+	struct flow_line row, key;		 /* the row's first 16 bytes are 0 */
+	_Alignas(64) uint8_t is[128], mask[128]; /* what must be where in the frame */
+	_Alignas(64) uint8_t same[128];
+	uint64_t read[2]; /* a bit for each byte of the frame */
+};
+
 /*
  * A shape. Offsets are within the frame (`_at`), or within layer 3 (`_in`), anywhere in it where there is nothing: the
  * mask is 0 then. Integers named `is` and `mask` are as they lie in memory, but for those of `first`, which is layer
@@ -68,9 +81,12 @@ struct flow_shape {
 	uint8_t l3, l4;
 	uint8_t src_in[2], dst_in[2], ttl_in; /* of addresses the lower and the upper 8 bytes */
 	uint8_t length_shift, length_less, tos_shift, flow_shift, short_turn, window_mask;
-	uint8_t proto, family, tags, summed; /* summed: layer 4's checksum is one over a pseudo header */
-	const struct flow_shape *other;	     /* of the same sizes, with other options */
+	uint8_t proto, family, tags;
+	uint8_t summed;			/* layer 4's checksum is one over a pseudo header */
+	uint8_t has_sum;		/* layer 3 has a checksum */
+	const struct flow_shape *other; /* of the same sizes, with other options */
 	struct flow_shuffle shuffle;
+	struct flow_wide wide;
 	uint8_t same[FLOW_CAP_MOST + 14]; /* bits that the packets of a key and this shape have in common */
 };
 #define FLOW_SHAPES_L4 12u				    /* by bytes of layer 4 / 4, UDP one more */
@@ -158,6 +174,7 @@ static inline bool fast_is_unsummed(const struct flow_shape *t, uint64_t address
 	return (unsigned)fast_is_multiple(sum) & (written != 0) & t->summed;
 }
 
+#ifndef __AVX512VBMI__
 /* Bytes [0, cap) of both, where the mask has bits; at least 32, or 16. */
 static inline bool fast_alike(const uint8_t *a, const uint8_t *b, const uint8_t *mask, unsigned cap)
 {
@@ -177,6 +194,7 @@ static inline bool fast_alike(const uint8_t *a, const uint8_t *b, const uint8_t 
 	return !(differ[0] | differ[1]);
 #endif
 }
+#endif
 
 /* A packet whose shape and key are known: what comes behind it is compared with it. */
 struct flow_last {
@@ -187,23 +205,34 @@ struct flow_last {
 };
 #define FLOW_NO_CAP UINT32_MAX /* as no record can have: an empty frame's has 0 */
 
+#ifdef __AVX512VBMI__
+#include "recorder/encode/flow_wide.h"
+#else
+static inline bool fast_alike_last(const struct flow_last *last, const uint8_t *b)
+{
+	return fast_alike(b, last->bytes, last->shape->same, last->cap);
+}
+#endif
+
 static inline bool flow_fast_same(const struct flow_last *last, const struct rec_head *h, const uint8_t *b)
 {
 	if (h->cap_len != last->cap || fast32((const uint8_t *)&h->gso_segs))
 		return false;
-	return fast_alike(b, last->bytes, last->shape->same, last->cap);
+	return fast_alike_last(last, b);
 }
 
-static inline bool fast_has_shape(const struct flow_shape *t, const struct rec_head *h, const uint8_t *b)
+#ifndef __AVX512VBMI__
+static inline bool fast_has_shape(const struct flow_shape *t, const uint8_t *b)
 {
 	uint64_t wrong = (__builtin_bswap64(fast64(b + t->l3)) ^ t->first_is) & t->first_mask;
 
 	wrong |= (fast64(b + t->option_at) ^ t->option_is) & t->option_mask;
 	wrong |= (fast32(b + t->tail_at) ^ t->tail_is) & t->tail_mask;
 	wrong |= (b[t->data_offset_at] ^ t->data_offset_is) & t->data_offset_mask;
-	wrong |= (unsigned)(h->cap_len ^ t->cap) | (unsigned)(fast16(b + t->l3 - 2) ^ t->etype);
+	wrong |= (unsigned)(fast16(b + t->l3 - 2) ^ t->etype);
 	return !wrong;
 }
+#endif
 
 /* NULL: none. Layer 3's protocol is looked at here, as IPv4's is not among its first bytes. */
 static inline const struct flow_shape *flow_fast_shape(const struct rec_head *h, const uint8_t *b)
@@ -223,12 +252,14 @@ static inline const struct flow_shape *flow_fast_shape(const struct rec_head *h,
 	if (index >= FLOW_SHAPES_L4)
 		return NULL;
 	for (t = &flow_shapes[tags][six][index]; t && t->cap == cap && t->proto == proto; t = t->other)
-		if (fast_has_shape(t, h, b))
+		if (fast_has_shape(t, b))
 			return t;
 	return NULL;
 }
 
-#ifdef __AVX2__
+#if defined __AVX512VBMI__
+/* flow_wide.h */
+#elif defined __AVX2__
 #define FLOW_PIECE(v, t, i, at) _mm_shuffle_epi8(v, _mm_loadu_si128((const __m128i *)((t)->shuffle.from[i] + (at))))
 
 /* The 16 bytes `at` of those that a shape's vectors say. */
@@ -241,10 +272,13 @@ static inline __m128i fast_piece(const struct flow_shape *t, const __m128i piece
 			    _mm_loadu_si128((const __m128i *)(t->shuffle.is + at)));
 }
 
-static inline void fast_members(struct row *row, const struct flow_shape *t, const uint8_t *b, uint64_t first)
+static inline void fast_members(struct row *row, const struct flow_shape *t, const uint8_t *b, uint64_t first,
+				uint64_t wall, uint64_t marks_len)
 {
 	__m128i pieces[FLOW_PIECES];
 
+	row->wall = (int64_t)wall;
+	put64((uint8_t *)&row->key_marks, marks_len);
 #pragma GCC unroll 3
 	for (unsigned i = 0; i < FLOW_PIECES; i++)
 		pieces[i] = _mm_loadu_si128((const __m128i *)(b + t->shuffle.piece_at[i]));
@@ -255,12 +289,15 @@ static inline void fast_members(struct row *row, const struct flow_shape *t, con
 	row->slow.ws = b[t->window_at] & t->window_mask;
 }
 #else
-static inline void fast_members(struct row *row, const struct flow_shape *t, const uint8_t *b, uint64_t first)
+static inline void fast_members(struct row *row, const struct flow_shape *t, const uint8_t *b, uint64_t first,
+				uint64_t wall, uint64_t marks_len)
 {
 	const uint32_t csum_urg = __builtin_bswap32(fast32(b + t->csum_at));
 	uint16_t number = fast16(b + t->short_at); /* MSS; type and code, which are two bytes */
 
 	number = (uint16_t)(number << t->short_turn | number >> (-t->short_turn & 15)) & t->short_mask;
+	row->wall = (int64_t)wall;
+	put64((uint8_t *)&row->key_marks, marks_len);
 	put64((uint8_t *)&row->seq, fast_pair32(b + t->seq_at) & t->seq_mask);
 	put64((uint8_t *)&row->ltsval, fast_pair32(b + t->clocks_at) & t->clocks_mask);
 	put64((uint8_t *)&row->flags, (fast_pair16(b + t->pair_at) & t->pair_mask) | (first & t->id_mask) << 16 |
@@ -287,17 +324,16 @@ flow_fast_row(struct row *row, const struct flow_last *f, const struct rec_head 
 	const uint32_t other_length = (h->wire_len ^ (t->l4 + length)) |
 				      ((fast16(b + t->ulen_at) ^ __builtin_bswap16((uint16_t)length)) & t->ulen_mask);
 	uint64_t marks = h->marks & REC_MARKS_ALL & ~REC_MARK_CSUM_NONE;
+	uint32_t wrong_sum = !fast_ipv4_sum_is_right(ip);
 
+	__asm__("" : "+r"(wrong_sum)); /* compilers see a branch in it, which each change of the family takes wrongly */
 	/* Layer 4 has bytes; no padding, and UDP says the same length; the header's sum. */
-	if (other_length | (length - 1) >> 31)
-		return false;
-	if (!((unsigned)fast_ipv4_sum_is_right(ip) | (t->family == 6)))
+	if (__builtin_expect((other_length | (length - 1) >> 31 | (wrong_sum & t->has_sum)) != 0, 0))
 		return false;
 	marks |= ((h->side != 0) & (unsigned)fast_is_unsummed(t, f->addresses, length, fast16(b + t->csum_at))) *
 		 (uint64_t)REC_MARK_CSUM_NONE;
-	row->wall = (int64_t)h->time + offset;
-	put64((uint8_t *)&row->key_marks, marks << FLOW_KEY_BITS | (uint64_t)h->wire_len << 32); /* the key is added */
-	fast_members(row, t, b, first);
+	fast_members(row, t, b, first, h->time + (uint64_t)offset,
+		     marks << FLOW_KEY_BITS | (uint64_t)h->wire_len << 32); /* the key is added */
 	if (__builtin_expect(marks != 0, 0))
 		row->slow.has |= ROW_MARKS;
 	return true;
@@ -306,6 +342,7 @@ _Static_assert(offsetof(struct row, key_marks) == 8 && offsetof(struct row, len)
 		       offsetof(struct row, seq) == 16,
 	       "what is written at once");
 
+#ifndef __AVX512VBMI__
 static inline void flow_fast_key(struct packet_key *key, const struct flow_shape *t, const uint8_t *b, unsigned side)
 {
 	typedef uint64_t pair __attribute__((vector_size(16), aligned(16), may_alias));
@@ -330,5 +367,6 @@ _Static_assert(offsetof(struct packet_key, smac) == 32 && offsetof(struct packet
 		       offsetof(struct packet_key, proto) == 54 && offsetof(struct packet_key, family) == 55 &&
 		       offsetof(struct packet_key, side) == 56 && offsetof(struct packet_key, tags) == 57,
 	       "a key as it is put together");
+#endif
 
 #endif

@@ -58,6 +58,7 @@ int flow_reserve_table(struct flow_maker *m, uint32_t keys);
 /* flow_kernel.h, as each level has it: fills the maker's rows, keys, and lists of what is rare. 0 or -ENOMEM. */
 int flow_rows_sse2(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends);
 int flow_rows_avx2(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends);
+int flow_rows_avx512(struct flow_maker *m, const struct batch *batch, const struct ends_table *ends);
 
 /* flow_rows.c: the fields of packet `row` that its row cannot hold, and its further addresses. 0 or -ENOMEM. */
 int flow_add_rare(struct flow_maker *m, struct packet *p, uint32_t row, bool out);

@@ -27,11 +27,14 @@ _Static_assert(!(ROW_FIELDS & ROW_BIT(FRAGID)), "a FRAG beside FLOW is found by 
 typedef uint64_t v2u64 __attribute__((vector_size(16), aligned(16)));
 typedef uint32_t v4u32 __attribute__((vector_size(16), aligned(16)));
 
+#ifndef __AVX512VBMI__
 /* Of the lower halves. */
 static inline v2u64 product(v2u64 a, v2u64 b)
 {
-	return (v2u64)_mm_mul_epu32((__m128i)a, (__m128i)b); /* compilers make three multiplications of (a & low) * (b & low) */
+	return (v2u64)_mm_mul_epu32((__m128i)a,
+				    (__m128i)b); /* compilers make three multiplications of (a & low) * (b & low) */
 }
+#endif
 
 /*
  * Each 32-bit word plus its random number, products of pairs, their sum: two keys have the same sum with a probability
@@ -39,6 +42,17 @@ static inline v2u64 product(v2u64 a, v2u64 b)
  */
 static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_key *key)
 {
+	uint64_t total;
+#ifdef __AVX512VBMI__
+	__m512i v = _mm512_add_epi32(_mm512_load_si512(key), _mm512_load_si512(m->seed));
+	__m256i half;
+	v2u64 sum;
+
+	v = _mm512_mul_epu32(v, _mm512_srli_epi64(v, 32));
+	half = _mm256_add_epi64(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+	sum = (v2u64)_mm_add_epi64(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+	total = sum[0] + sum[1];
+#else
 	const v4u32 *w = (const void *)key, *seed = (const void *)m->seed;
 	v2u64 sum = {0};
 
@@ -48,15 +62,21 @@ static inline uint32_t hash_key(const struct flow_maker *m, const struct packet_
 
 		sum += product(v, v >> 32);
 	}
-	return (uint32_t)((sum[0] + sum[1]) * 0x9e3779b97f4a7c15 >> 32);
+	total = sum[0] + sum[1];
+#endif
+	return (uint32_t)(total * 0x9e3779b97f4a7c15 >> 32);
 }
 
 static inline bool same_key(const struct packet_key *a, const struct packet_key *b)
 {
+#ifdef __AVX512VBMI__
+	return !_mm512_cmpneq_epi64_mask(_mm512_load_si512(a), _mm512_load_si512(b));
+#else
 	const v2u64 *x = (const void *)a, *y = (const void *)b;
 	v2u64 d = (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
 
 	return !(d[0] | d[1]);
+#endif
 }
 
 /* A place holds the hash's upper bits, made odd, and the number; the index is of the lower bits and the upper ones. */
@@ -342,4 +362,3 @@ static inline int make_rows(struct flow_maker *m, const struct batch *batch, con
 	return 0;
 }
 _Static_assert(REC_RX == 0 && REC_TX == 1, "the side is 1 where `out` implies it");
-

@@ -91,6 +91,7 @@ static void fill_layer3(struct flow_shape *t, unsigned tags, bool six)
 	}
 	/* Version and length of the header; not a later fragment */
 	t->has |= ROW_BIT(IPID) | ROW_BIT(FRAG);
+	t->has_sum = 1;
 	t->first_is = 0x45ull << 56;
 	t->first_mask = 0xffull << 56 | WIRE_FRAG_OFFSET;
 	t->length_shift = 32;
@@ -220,6 +221,83 @@ static void fill_shuffle(struct flow_shape *t)
 	memcpy(s->is + IN_ROW(slow.opts), &t->opts, 4);
 }
 
+/* Bits that must be so at a place of the frame. */
+static void demand(struct flow_wide *w, unsigned at, const void *is, const void *mask, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++) {
+		w->is[at + i] |= ((const uint8_t *)is)[i] & ((const uint8_t *)mask)[i];
+		w->mask[at + i] |= ((const uint8_t *)mask)[i];
+	}
+}
+
+/* What fast_has_shape looks at without them, and layer 3's protocol. */
+static void fill_demands(struct flow_shape *t)
+{
+	const uint64_t first_is = __builtin_bswap64(t->first_is), first_mask = __builtin_bswap64(t->first_mask);
+	const uint16_t all = UINT16_MAX;
+	struct flow_wide *w = &t->wide;
+
+	demand(w, t->l3, &first_is, &first_mask, 8);
+	demand(w, t->option_at, &t->option_is, &t->option_mask, 8);
+	demand(w, t->tail_at, &t->tail_is, &t->tail_mask, 4);
+	demand(w, t->data_offset_at, &t->data_offset_is, &t->data_offset_mask, 1);
+	demand(w, t->l3 - 2u, &t->etype, &all, 2);
+	demand(w, t->l3 + (t->family == 6 ? 6 : 9), &t->proto, &all, 1);
+}
+
+/* Bytes of a line are those of the frame from `at` on, where the mask has bits. */
+static void line_from(struct flow_line *line, size_t to, unsigned at, uint64_t mask, unsigned bytes, bool number)
+{
+	for (unsigned i = 0; i < bytes; i++) {
+		line->from[to + i] = (uint8_t)(at + (number ? bytes - 1 - i : i));
+		line->mask[to + i] = (uint8_t)(mask >> 8 * i);
+	}
+}
+
+#define IN_KEY(member) offsetof(struct packet_key, member)
+
+/* As flow_fast_key puts it together. */
+static void fill_key(struct flow_shape *t)
+{
+	struct flow_line *key = &t->wide.key;
+	const uint16_t etype = __builtin_bswap16(t->etype);
+
+	for (unsigned i = 0; i < 2; i++) {
+		line_from(key, IN_KEY(src) + 8 * i, t->l3 + t->src_in[i], t->address_mask[i], 8, false);
+		line_from(key, IN_KEY(dst) + 8 * i, t->l3 + t->dst_in[i], t->address_mask[i], 8, false);
+	}
+	line_from(key, IN_KEY(dmac), 0, UINT64_MAX, 6, false);
+	line_from(key, IN_KEY(smac), 6, UINT64_MAX, 6, false);
+	line_from(key, IN_KEY(sport), t->l4, t->ports_mask, 2, true);
+	line_from(key, IN_KEY(dport), t->l4 + 2u, t->ports_mask, 2, true);
+	line_from(key, IN_KEY(vlan), WIRE_ETH_LEN, t->vlan_mask, 2, true);
+	memcpy(key->is + IN_KEY(etype), &etype, 2);
+	key->is[IN_KEY(proto)] = t->proto;
+	key->is[IN_KEY(family)] = t->family;
+	key->is[IN_KEY(tags)] = t->tags;
+}
+
+/* The shape's vectors of 64 bytes, from what is there. */
+static void fill_wide(struct flow_shape *t)
+{
+	const struct flow_shuffle *s = &t->shuffle;
+	struct flow_wide *w = &t->wide;
+
+	for (unsigned i = 0; i < 48; i++) {
+		for (unsigned piece = 0; piece < FLOW_PIECES; piece++)
+			if (s->from[piece][i] != 0x80)
+				line_from(&w->row, 16 + i, s->piece_at[piece] + s->from[piece][i], s->mask[i], 1,
+					  false);
+		w->row.is[16 + i] = s->is[i];
+	}
+	line_from(&w->row, offsetof(struct row, slow.ws), t->window_at, t->window_mask, 1, false);
+	fill_key(t);
+	fill_demands(t);
+	memcpy(w->same, t->same, sizeof(t->same));
+	for (unsigned i = 0; i < t->cap; i++)
+		w->read[i / 64] |= 1ull << i % 64;
+}
+
 static struct flow_shape *place_of(unsigned tags, bool six, const struct form *f)
 {
 	struct flow_shape *t = &flow_shapes[tags][six][f->left / 4 + (f->proto == WIRE_UDP)];
@@ -243,5 +321,6 @@ __attribute__((constructor)) static void make_shapes(void)
 				fill_layer3(t, tags, six);
 				fill_layer4(t, &forms[i]);
 				fill_shuffle(t);
+				fill_wide(t);
 			}
 }

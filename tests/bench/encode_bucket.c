@@ -235,10 +235,12 @@ static void print(const char *trace, uint32_t size, const char *level, const cha
 	printf("%-52s %8.1f %s\n", name, figure, unit);
 }
 
+static const char *const level_names[] = {[COLUMN_SSE2] = "sse2.", [COLUMN_AVX2] = "avx2.", [COLUMN_AVX512] = "avx512."};
+
 static void report_level(const char *trace, const struct rec_head **records, uint32_t n, uint32_t size, unsigned rounds,
 			 enum column_level level, double flow)
 {
-	const char *name = level == COLUMN_SSE2 ? "sse2." : "avx2.";
+	const char *name = level_names[level];
 	struct figure gather, columns, hosts, whole;
 
 	if (column_use(level) != level) {
@@ -267,8 +269,8 @@ static void report(const char *trace, const struct rec_head **records, uint32_t 
 	print(trace, size, "", "decode", decode.ns, "ns/packet");
 	print(trace, size, "", "group", flow.ns - decode.ns - (order.ns - flow.ns), "ns/packet");
 	print(trace, size, "", "order", order.ns - flow.ns, "ns/packet");
-	report_level(trace, records, n, size, rounds, COLUMN_AVX2, flow.ns);
-	report_level(trace, records, n, size, rounds, COLUMN_SSE2, flow.ns);
+	for (int level = COLUMN_BEST; level >= COLUMN_SSE2; level--)
+		report_level(trace, records, n, size, rounds, (enum column_level)level, flow.ns);
 	column_use(COLUMN_BEST);
 }
 
@@ -362,7 +364,7 @@ static void run_whole(const char *trace, const struct trace *t, uint32_t size)
 	for (int level = COLUMN_BEST; level >= COLUMN_SSE2; level--) {
 		if ((int)column_use((enum column_level)level) != level)
 			continue;
-		print(trace, size, level == COLUMN_SSE2 ? "sse2." : "avx2.", "whole",
+		print(trace, size, level_names[level], "whole",
 		      measure(t->records, t->n < WHOLE_PACKETS ? t->n : WHOLE_PACKETS, size, part_buckets, 25).ns,
 		      "ns/packet");
 	}
