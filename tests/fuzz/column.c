@@ -19,6 +19,12 @@
 #define MOST 8192u
 _Static_assert(MOST >= COLUMN_MOST, "room for a whole column");
 
+/* What SSE2 is compared with. */
+static enum column_level other_level(uint32_t n)
+{
+	return n & 1 ? COLUMN_BEST : COLUMN_AVX2;
+}
+
 static struct column_value values[MOST], again[MOST];
 
 static void reads_as(const uint8_t *column, size_t len, const struct column_value *want, uint32_t n)
@@ -156,7 +162,7 @@ static void dense(enum column_type type, struct any_source source)
 			values[i].real = (uint32_t)carried;
 	}
 	for (unsigned level = 0; level < 2; level++) {
-		column_use(level ? COLUMN_BEST : COLUMN_SSE2);
+		column_use(level ? other_level(d.n) : COLUMN_SSE2);
 		w[level].column = malloc(COLUMN_BOUND(d.n));
 		w[level].len = (size_t)(dense_write(w[level].column, &d, w[level].range) - w[level].column);
 		range_is(values, d.n, w[level].range);
@@ -211,7 +217,7 @@ static void events(enum column_type type, struct any_source source)
 		list[i].value = v->type == BSON_DOUBLE ? (int64_t)v->real : v->number;
 	}
 	for (unsigned level = 0; level < 2; level++) {
-		column_use(level ? COLUMN_BEST : COLUMN_SSE2);
+		column_use(level ? other_level(n) : COLUMN_SSE2);
 		w[level].column = malloc(COLUMN_BOUND(n));
 		w[level].len = (size_t)(column_events(w[level].column, type, list, count, n, w[level].range) -
 					w[level].column);
@@ -276,7 +282,7 @@ static void texts(enum column_type type, struct any_source source)
 		bytes += v->len;
 	}
 	for (unsigned level = 0; level < 2; level++) {
-		column_use(level ? COLUMN_BEST : COLUMN_SSE2);
+		column_use(level ? other_level(n) : COLUMN_SSE2);
 		w[level].column = malloc(COLUMN_TEXTS_BOUND(n, count, bytes));
 		w[level].len = (size_t)(column_texts(w[level].column, type, list, count, n, range) - w[level].column);
 		text_range_is(type, list, count, range);

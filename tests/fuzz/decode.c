@@ -141,7 +141,7 @@ static void check_flow(const struct batch *one, const struct ends_table *ends, c
 		plain = flow_maker_new();
 		plain->plain = true;
 	}
-	column_use(x->wire_len & 1 ? COLUMN_BEST : COLUMN_SSE2);
+	column_use((enum column_level)(x->wire_len % (COLUMN_BEST + 1)));
 	other.head = *x;
 	memcpy(other.bytes, record_bytes(x), x->cap_len);
 	if (x->cap_len)
