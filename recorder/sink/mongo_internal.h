@@ -28,7 +28,7 @@
 #define PATIENCE_NS (3 * NS_PER_SEC - 2 * LINGER_MS * 1000000ull) /* no further command is begun after that: SINK_BOUND_S less CONNECT_BOUND_S and two pauses */
 #define RETRY_LEAST_NS (NS_PER_SEC / 10)
 #define LINGER_MS 150			  /* longer than the 100 ms between two flushes of MongoDB's journal */
-#define SPARE 48			  /* buffers kept for the next commands */
+#define SPARE 32			  /* buffers kept for the next commands */
 #define CHECK_ONE_IN 256u		  /* buckets, by their ids, that are decoded again whatever the options say */
 
 /* A command without an answer, from the moment that it was given up until nothing can come of it any more. */
