@@ -3,24 +3,11 @@
 #ifndef XDP_RECORDER_BPF_MAPS_H
 #define XDP_RECORDER_BPF_MAPS_H
 
+#include "rings.h"
+
 #define xchg(p, v) __sync_lock_test_and_set(p, v)
 #define relaxed(x) (*(volatile __typeof__(x) *)&(x))
 #define unlikely(x) __builtin_expect(!!(x), 0)
-
-struct ring_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, REC_RING_VALUE(REC_RING_MIN));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct ring_map);
-} rings SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

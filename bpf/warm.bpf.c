@@ -10,24 +10,9 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "rings.h"
 
 #define PAGES_A_RUN 32u
-
-struct ring_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, REC_RING_VALUE(REC_RING_MIN));
-};
-
-/* recorder/capture/warm.c puts those of a capture's side here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct ring_map);
-} rings SEC(".maps");
 
 const volatile __u32 value_len = REC_RING_VALUE(REC_RING_MIN);
 

@@ -61,6 +61,7 @@ struct flight {
 	struct batch *held; /* of an open batch: the acknowledged revision, until its larger self is */
 	struct sink_job *job;
 	uint64_t sent; /* boot ns: when this revision was cut */
+	size_t encoded; /* batch->encoded, as soon as it is known */
 	bool lingering;
 	bool ordered; /* and has its digest */
 	bool chained; /* its digest is in the lane's chain */

@@ -24,6 +24,8 @@
 #define BUCKETS_BATCH 262144u /* flow.h's most: fewer index entries and bytes a packet the more are grouped at once */
 #define BUCKETS_BATCH_LEAST 65536u
 #define BUCKETS_RINGS 16u /* but not more than such a part of the rings */
+#define ENCODED_MOST (192u << 20) /* bytes; a full batch of which each packet is a conversation is 100 MB, of others 10 */
+#define ENCODED_TYPICAL 128u	  /* a packet, where it is not known yet */
 #define DOCUMENTS_AGE_MS 200u
 #define BUCKETS_AGE_MS 2000u
 #define SLOW_PACKETS 100u /* fewer after DOCUMENTS_AGE_MS are slow traffic: they are sent, and their batch stays open */
@@ -125,6 +127,7 @@ static void prepare_done(uv_work_t *work, int status)
 			    strerror(-flight->error));
 		flight_prepare_later(flight, 200);
 	} else {
+		flight->encoded = flight->batch->encoded;
 		flight->state = FLIGHT_PREPARED;
 		sequence(flight->lane);
 	}
@@ -348,10 +351,22 @@ static uint64_t cut_due(const struct lane *lane, const struct sink_storage *stor
 	return end < due ? end : due;
 }
 
-/* Workers and recipes are both bounded; a recipe is written anew before the former is freed. */
+/* Memory of the commands that are not acknowledged yet. */
+static size_t encoded(const struct lane *lane)
+{
+	size_t sum = 0;
+
+	for (const struct flight *flight = lane->first; flight; flight = flight->next)
+		if (!flight->lingering && flight->state < FLIGHT_SETTLED)
+			sum += flight->encoded ? flight->encoded : flight->batch->nrecords * ENCODED_TYPICAL;
+	return sum;
+}
+
+/* Workers, memory and recipes are bounded; a recipe is written anew before the former is freed. */
 static bool may_cut(const struct lane *lane)
 {
-	return lane->flights - lane->lingering < lane->drainer->settings->in_flight && lane->flights < JOURNAL_RECIPES - 1;
+	return lane->flights - lane->lingering < lane->drainer->settings->in_flight && lane->flights < JOURNAL_RECIPES - 1 &&
+	       encoded(lane) < ENCODED_MOST;
 }
 
 static bool cut_one(struct lane *lane, const struct sink_storage *storage)

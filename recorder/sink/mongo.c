@@ -362,6 +362,9 @@ static int mongo_encode(struct sink *sink, struct batch *batch, struct sink_job 
 		mongo_job_free(sink, job);
 		return error;
 	}
+	batch->encoded = 0;
+	for (unsigned i = 0; i < job->count; i++)
+		batch->encoded += job->commands[i].buffer->cap;
 	*out = job;
 	return 0;
 }

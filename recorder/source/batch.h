@@ -67,6 +67,7 @@ struct batch {
 	struct batch_second *seconds; /* ascending by (sec, side) */
 	unsigned nseconds;
 	uint64_t bytes;               /* sum of wire_len */
+	size_t encoded;               /* memory of its commands; after sink->encode, 0: the sink does not say */
 	uint64_t first_boot, last_boot; /* earliest and latest record time, ns */
 
 	uint8_t digest[DIGEST_LEN];   /* SHA-256 of the canonical records; after canonical_digest */
