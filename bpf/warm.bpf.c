@@ -12,7 +12,7 @@
 #include "abi.h"
 #include "rings.h"
 
-#define PAGES_A_RUN 32u
+#define PAGES_A_RUN 4u /* softirqs of this CPU may wait for a run: 50 us where pages are dear */
 
 const volatile __u32 value_len = REC_RING_VALUE(REC_RING_MIN);
 

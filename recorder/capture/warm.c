@@ -12,14 +12,16 @@
 
 struct capture_warm {
 	struct warm_bpf *side[REC_SIDES]; /* NULL: not captured */
-	uint32_t cpus, page;
-	/* The ring whose turn it is, at `page`. */
-	unsigned at;
-	uint32_t read; /* most pages that a ring had at `page` */
+	struct place {
+		enum rec_side side;
+		uint32_t cpu;
+	} *ring; /* those that there are */
+	unsigned rings, at; /* at: whose turn it is, with `page` */
+	uint32_t page, read; /* read: most pages that a ring had at `page` */
 	uint64_t pages;
 };
 
-static int load(struct warm_bpf **out, const struct capture *c, enum rec_side side)
+static int load(struct capture_warm *w, const struct capture *c, enum rec_side side)
 {
 	struct warm_bpf *o = warm_bpf__open();
 	int r = o ? 0 : -errno;
@@ -28,25 +30,30 @@ static int load(struct warm_bpf **out, const struct capture *c, enum rec_side si
 		*(uint32_t *)&o->rodata->value_len = REC_RING_VALUE(c->meta->ring_size);
 		r = bpf_map__reuse_fd(o->maps.rings, c->map[side == REC_RX ? MAP_RINGS_RX : MAP_RINGS_TX]);
 	}
-	if (!r)
+	if (!r) {
+		libbpf_log_begin();
 		r = warm_bpf__load(o);
-	if (r)
+		libbpf_log_end(r != 0);
+	}
+	if (r) {
 		warm_bpf__destroy(o);
-	else
-		*out = o;
-	return r;
+		return r;
+	}
+	w->side[side] = o;
+	for (uint32_t cpu = 0; cpu < c->meta->cpus; cpu++)
+		if (c->ring[side][cpu] >= 0)
+			w->ring[w->rings++] = (struct place){side, cpu};
+	return 0;
 }
 
 int capture_warm_open(struct capture_warm **out, const struct capture *c, struct capture_error *err)
 {
 	struct capture_warm *w = calloc(1, sizeof(*w));
-	int r = w ? 0 : -ENOMEM;
+	int r = w && (w->ring = calloc(REC_SIDES * c->meta->cpus, sizeof(*w->ring))) ? 0 : -ENOMEM;
 
-	if (!r)
-		w->cpus = c->meta->cpus;
 	for (enum rec_side side = 0; !r && side < REC_SIDES; side++)
 		if (c->meta->sides & CAPTURE_SIDE(side))
-			r = load(&w->side[side], c, side);
+			r = load(w, c, side);
 	if (r) {
 		capture_warm_close(w);
 		return capture_fail(err, r, "cannot load the program that reads the rings of %s: %s", c->meta->iface, strerror(-r));
@@ -68,14 +75,14 @@ static int run(struct warm_bpf *o, uint32_t cpu, uint32_t page)
 
 int capture_warm_step(struct capture_warm *w)
 {
-	struct warm_bpf *o = w->side[w->at / w->cpus];
-	int n = o ? run(o, w->at % w->cpus, w->page) : 0;
+	const struct place *ring = &w->ring[w->at];
+	int n = w->rings ? run(w->side[ring->side], ring->cpu, w->page) : 0;
 
 	if (n < 0)
 		return n;
 	w->pages += (uint32_t)n;
 	w->read = (uint32_t)n > w->read ? (uint32_t)n : w->read;
-	if (++w->at < REC_SIDES * w->cpus)
+	if (++w->at < w->rings)
 		return 1;
 	if (!w->read)
 		return 0;
@@ -95,5 +102,6 @@ void capture_warm_close(struct capture_warm *w)
 		return;
 	for (enum rec_side side = 0; side < REC_SIDES; side++)
 		warm_bpf__destroy(w->side[side]);
+	free(w->ring);
 	free(w);
 }

@@ -12,7 +12,7 @@ struct capture_warm;
 
 /* Keeps descriptors of its own: *c may be closed before. 0 or -errno with text. */
 int capture_warm_open(struct capture_warm **out, const struct capture *c, struct capture_error *err);
-/* The next 32 pages, of all rings in turn, since packets come to the first pages first. 1: there is more, 0: that was all; -errno. */
+/* The next pages of a ring, of all rings in turn, since packets come to the first pages first. 1: there is more, 0: that was all; -errno. */
 int capture_warm_step(struct capture_warm *w);
 uint64_t capture_warm_pages(const struct capture_warm *w); /* read so far */
 void capture_warm_close(struct capture_warm *w);

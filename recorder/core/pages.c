@@ -2,11 +2,22 @@
 #include "recorder/core/pages.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+#ifdef __SANITIZE_ADDRESS__
+#define LARGE SIZE_MAX /* the sanitizer knows what malloc gave */
+#else
 #define LARGE ((size_t)256 << 10)
+#endif
 
 static void release(void *p, size_t size)
 {

@@ -127,7 +127,6 @@ static inline uint64_t large_block(const uint32_t *u, uint32_t slots)
 	       bits;
 }
 
-#define SMALL_MOST 8
 #define EVEN_AT_ONCE 1
 #include "recorder/encode/column_kernel.h"
 

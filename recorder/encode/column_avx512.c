@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * column_avx512.c - dense columns with AVX-512: as column_avx2.c, and blocks of up to 30 slots all in the same way,
- * because four vectors of shifts cost less than to be wrong about which way a block is made.
+ * column_avx512.c - dense columns with AVX-512: as column_avx2.c, in vectors of 64 bytes. Small blocks are one vector; to make all
+ * in the same way, up to 30 slots, was no faster.
  */
 #include <immintrin.h>
 #include <stdbool.h>
@@ -116,7 +116,6 @@ static inline uint64_t large_block(const uint32_t *u, uint32_t slots)
 	return fold(or_(v, slots_of(u, slots, 3, true)), slots);
 }
 
-#define SMALL_MOST 8
 #define EVEN_AT_ONCE 2
 #include "recorder/encode/column_kernel.h"
 

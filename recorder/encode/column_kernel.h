@@ -11,6 +11,8 @@
  */
 #include "recorder/encode/column_internal.h"
 
+#define SMALL_MOST 8
+
 /* What is equal throughout is looked for in halves of 32 values, whatever a chunk is. */
 enum { EVEN = 32, CHUNK = WIDTH > EVEN ? WIDTH : EVEN, PADDED = COLUMN_MOST + 2 * CHUNK, NEVER = 127, RUNS_MOST = COLUMN_MOST / COLUMN_RUN + 1 };
 

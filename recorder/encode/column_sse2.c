@@ -127,7 +127,6 @@ static inline uint64_t large_block(const uint32_t *u, uint32_t slots)
 	return join(v[0], v[2], 4 * bits) << 4 | bits;
 }
 
-#define SMALL_MOST 8
 #define EVEN_AT_ONCE 1
 #include "recorder/encode/column_kernel.h"
 

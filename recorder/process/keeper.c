@@ -54,7 +54,7 @@ struct keeper {
 	unsigned respawn_ms;
 	struct link_summary summary;
 	struct watch *watch; /* NULL: nothing is attached, or it is ending */
-	struct warm *warm;   /* likewise */
+	struct warm *warm;   /* NULL: nothing was attached, or no thread could be made */
 	struct link_tell tells[TELLS];
 	unsigned ntells; /* so many were told; the newest are kept */
 	struct blocks blocks;
@@ -183,8 +183,7 @@ static void begin_end(struct keeper *k, enum ending how, unsigned seconds)
 	if (k->ending != NOT_ENDING)
 		return;
 	k->ending = how;
-	warm_end(k->warm);
-	k->warm = NULL;
+	warm_stop(k->warm);
 	end_watch(k, how == ENDING_STOP);
 	if (how == ENDING_STOP)
 		captures_detach(&k->captures);

@@ -98,7 +98,7 @@ static int place_descriptors(int link, int lock)
 	return 0;
 }
 
-/* Only _exit from here on: we are between fork and exec. */
+/* Only _exit from here on: we are between fork and exec, and a second thread may have been there (warm.c): no lock of ours is taken. */
 static void __attribute__((noreturn)) become_drainer(int link, int lock, uid_t uid, gid_t gid)
 {
 	sigset_t none;

@@ -15,27 +15,39 @@
 struct warm {
 	pthread_t thread;
 	bool stop;
-	struct capture_warm *list[KEEPER_CAPTURES];
+	struct capture_warm *list[KEEPER_CAPTURES]; /* the thread's, until it is joined; NULL: done with */
 	unsigned n;
 };
+
+/* Whether all pages of the capture were read; that it was not shall end may be why not. */
+static bool read_all(const struct warm *w, struct capture_warm *capture)
+{
+	int more = 1;
+
+	while (more == 1 && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED))
+		more = capture_warm_step(capture);
+	if (more < 0)
+		log_warn("the rings' pages cannot be read: %s; the first packets in each take longer", strerror(-more));
+	return more == 0;
+}
 
 static void *work(void *arg)
 {
 	struct warm *w = arg;
-	uint64_t begin = clock_boot_ns();
-	int more = 1;
+	uint64_t begin = clock_boot_ns(), pages = 0;
+	bool all = true;
 
 	if (setpriority(PRIO_PROCESS, (id_t)gettid(), 19))
 		log_debug("the thread that reads the rings has the priority of others: %s", strerror(errno));
-	for (unsigned i = 0; i < w->n; i++)
-		do {
-			if (__atomic_load_n(&w->stop, __ATOMIC_RELAXED))
-				return NULL;
-			more = capture_warm_step(w->list[i]);
-			if (more < 0)
-				log_warn("the rings' pages cannot be read: %s; the first packets in each take longer", strerror(-more));
-		} while (more > 0);
-	log_debug("the rings' pages were read in %llu ms", (unsigned long long)(clock_boot_ns() - begin) / 1000000);
+	for (unsigned i = 0; all && i < w->n; i++) {
+		all = read_all(w, w->list[i]);
+		pages += capture_warm_pages(w->list[i]);
+		capture_warm_close(w->list[i]); /* ten descriptors that the keeper may need */
+		w->list[i] = NULL;
+	}
+	if (all)
+		log_debug("the rings' %llu pages were read in %llu ms", (unsigned long long)pages,
+			  (unsigned long long)(clock_boot_ns() - begin) / 1000000);
 	return NULL;
 }
 
@@ -66,11 +78,17 @@ struct warm *warm_begin(const struct captures *captures)
 	return NULL;
 }
 
+void warm_stop(struct warm *w)
+{
+	if (w)
+		__atomic_store_n(&w->stop, true, __ATOMIC_RELAXED);
+}
+
 void warm_end(struct warm *w)
 {
 	if (!w)
 		return;
-	__atomic_store_n(&w->stop, true, __ATOMIC_RELAXED);
+	warm_stop(w);
 	pthread_join(w->thread, NULL);
 	release(w);
 }

@@ -12,7 +12,9 @@ struct warm;
 
 /* NULL with a line in the log: nothing is lost but speed. */
 struct warm *warm_begin(const struct captures *captures);
-/* Ends and frees it, whether it is through or not. NULL is accepted. */
+/* It ends soon: nobody waits for it. NULL is accepted, here and below. */
+void warm_stop(struct warm *warm);
+/* Waits for its end and frees it, whether it is through or not. */
 void warm_end(struct warm *warm);
 
 #endif

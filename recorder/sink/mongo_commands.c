@@ -226,10 +226,9 @@ int thin_command(struct sink_job *job, unsigned number)
 			}
 		bson_append_array_end(&thin, &array);
 	}
-	c->buffer->len = 0;
-	if (command_reserve(c->buffer, thin.len)) {
+	if (c->buffer->cap < thin.len) { /* cannot be: it is the same without some of its items */
 		bson_destroy(&thin);
-		return -ENOMEM;
+		return -EINVAL;
 	}
 	memcpy(c->buffer->data, bson_get_data(&thin), thin.len);
 	c->buffer->len = thin.len;

@@ -255,6 +255,9 @@ declare -A lab_said=()
 
 lab_record() { lab_start_record "$@" && lab_ready "$1"; }
 
+# lab_warm NAME: until the pages of its rings were read; it says so with -v
+lab_warm() { lab_wait 60 grep -q 'pages were read' "$lab/$1.log" || not_ok "$1: the rings' pages are not read after a minute" >&2; }
+
 # lab_hooks NS IF: the hooks that are in use there; empty when none is
 lab_hooks() { lab_in "$1" "$lab_python" "$root/tests/lib/hooks.py" "$2"; }
 
