@@ -12,6 +12,10 @@
 #include "recorder/core/clock.h"
 #include "recorder/core/log.h"
 
+/* It works a fifth of the time, so that a machine on which pages are dear has time for others. */
+#define TURN_NS 1000000u
+#define REST 4u
+
 struct warm {
 	pthread_t thread;
 	bool stop;
@@ -22,10 +26,17 @@ struct warm {
 /* Whether all pages of the capture were read; that it was not shall end may be why not. */
 static bool read_all(const struct warm *w, struct capture_warm *capture)
 {
+	uint64_t began = clock_boot_ns(), worked;
 	int more = 1;
 
-	while (more == 1 && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED))
+	while (more == 1 && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		more = capture_warm_step(capture);
+		worked = clock_boot_ns() - began;
+		if (worked < TURN_NS)
+			continue;
+		usleep((useconds_t)(worked / 1000 * REST));
+		began = clock_boot_ns();
+	}
 	if (more < 0)
 		log_warn("the rings' pages cannot be read: %s; the first packets in each take longer", strerror(-more));
 	return more == 0;
