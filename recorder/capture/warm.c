@@ -17,8 +17,8 @@ struct capture_warm {
 		uint32_t cpu;
 	} *ring; /* those that there are */
 	unsigned rings, at; /* at: whose turn it is, with `page` */
-	uint32_t page, read; /* read: most pages that a ring had at `page` */
-	uint64_t pages;
+	uint32_t page;
+	uint64_t pages; /* that were read */
 };
 
 static int load(struct capture_warm *w, const struct capture *c, enum rec_side side)
@@ -81,14 +81,11 @@ int capture_warm_step(struct capture_warm *w)
 	if (n < 0)
 		return n;
 	w->pages += (uint32_t)n;
-	w->read = (uint32_t)n > w->read ? (uint32_t)n : w->read;
 	if (++w->at < w->rings)
 		return 1;
-	if (!w->read)
-		return 0;
-	w->page += w->read;
-	w->at = w->read = 0;
-	return 1;
+	w->at = 0;
+	w->page += (uint32_t)n; /* they are all of one size: each has read as many */
+	return n > 0;
 }
 
 uint64_t capture_warm_pages(const struct capture_warm *w)

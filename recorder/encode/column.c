@@ -22,7 +22,8 @@
 
 #include "recorder/encode/column_internal.h"
 
-static const struct column_kernel *kernel = &column_sse2;
+static const struct column_kernel *const kernels[] = {
+	[COLUMN_SSE2] = &column_sse2, [COLUMN_AVX2] = &column_avx2, [COLUMN_AVX512] = &column_avx512};
 static enum column_level in_force = COLUMN_SSE2;
 
 /* What *_avx2.c are compiled for. Not every compiler's own check knows LZCNT and MOVBE. */
@@ -49,7 +50,6 @@ enum column_level column_use(enum column_level level)
 		level = COLUMN_AVX2;
 	if (level == COLUMN_AVX2 && !has_avx2())
 		level = COLUMN_SSE2;
-	kernel = level == COLUMN_AVX512 ? &column_avx512 : level == COLUMN_AVX2 ? &column_avx2 : &column_sse2;
 	in_force = level;
 	return level;
 }
@@ -87,7 +87,7 @@ uint8_t *column_int32(uint8_t *w, const int32_t *values, const uint64_t *missing
 	uint32_t first = leading(&c, missing);
 
 	column_literal_number(&c, COLUMN_INT32, values[first]);
-	kernel->int32s(&c, values, missing, first + 1, n, range);
+	kernels[in_force]->int32s(&c, values, missing, first + 1, n, range);
 	*c.w++ = 0;
 	return c.w;
 }
@@ -99,7 +99,7 @@ uint8_t *column_double(uint8_t *w, const uint32_t *values, const uint64_t *missi
 	int32_t turned[2];
 
 	column_literal_number(&c, COLUMN_DOUBLE, values[first]);
-	kernel->uint32s(&c, values, missing, first + 1, n, turned);
+	kernels[in_force]->uint32s(&c, values, missing, first + 1, n, turned);
 	for (unsigned i = 0; i < 2; i++)
 		range[i] = (uint32_t)turned[i] ^ 1u << 31;
 	*c.w++ = 0;
@@ -136,7 +136,7 @@ uint8_t *column_date(uint8_t *w, const int64_t *ms, uint32_t n, int64_t range[2]
 	struct column_writer c = {.w = w, .kind = COLUMN_BLOCKS};
 
 	column_literal_number(&c, COLUMN_DATE, ms[0]);
-	if (!kernel->dates(&c, ms, n, range))
+	if (!kernels[in_force]->dates(&c, ms, n, range))
 		far_dates(&c, ms, n, range);
 	*c.w++ = 0;
 	return c.w;

@@ -199,10 +199,10 @@ static inline bool same_number(const struct scratch *s, uint32_t i, uint32_t j)
 	return s->u[i] == s->u[j] && s->bits[i] == s->bits[j];
 }
 
-/* Stretches of 120 equal numbers: each has two whole chunks in it, whose bits are equal. */
+/* Stretches of 120 equal numbers: each has two whole parts of EVEN in it, whose bits are equal. */
 static void find_runs(struct scratch *s, uint32_t from, uint32_t n)
 {
-	uint64_t candidates = s->even & s->even >> 1; /* EVEN: two whole ones are in each such stretch */
+	uint64_t candidates = s->even & s->even >> 1;
 	const uint32_t *u = s->u;
 
 	s->nruns = 0;

@@ -23,7 +23,7 @@ struct warm {
 	unsigned n;
 };
 
-/* Whether all pages of the capture were read; that it was not shall end may be why not. */
+/* Whether all pages of the capture were read; not where it failed, or was stopped. */
 static bool read_all(const struct warm *w, struct capture_warm *capture)
 {
 	uint64_t began = clock_boot_ns(), worked;
